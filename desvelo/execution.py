@@ -1,0 +1,199 @@
+"""One execution of a scenario under one schedule, from set-up to verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from desvelo.errors import DesveloError, OutsideWorldError, StepLimitReached, TargetError, UnsupportedInWorld, WorldStuck
+from desvelo.failure import Deadlock, Failure, Hang, failure_of, site_of, waiting_at
+from desvelo.oracle.leaks import left_open, leak_from_loop
+from desvelo.scenario import Scenario
+from desvelo.schedule.decisions import Decider, Recorder, Schedule
+from desvelo.world import MAX_POLLS, Operation, Trace, World
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How executions are made; the same for all of one exploration."""
+
+    latency: float = 0.1
+    mode: str = "asyncio-order"
+    leaks: bool = True
+    max_polls: int = MAX_POLLS
+    trace_files: Callable[[str], bool] | None = field(default=None, compare=False)
+
+
+@dataclass
+class Outcome:
+    """What one execution did: its schedule, and its failure if it had one."""
+
+    schedule: Schedule
+    failure: Failure | None
+    operations: tuple[str, ...]
+    decisions: int
+    kinds: list[tuple[str, str]] | None = None
+    trace: Trace | None = None
+    results: dict[str, str] = field(default_factory=dict)
+    refusals: list[DesveloError] = field(default_factory=list)
+    virtual_seconds: float = 0.0
+
+
+def execute(scenario: Scenario, policy: Decider, settings: Settings, *, seed: int = 0,
+            only: Collection[str] | None = None, trace: bool = False) -> Outcome:
+    """Run a scenario once and judge it.
+
+    ``only`` restricts it to some of its operations. Raises `TargetError` when the scenario
+    cannot be set up or asks for what the world does not have.
+    """
+    recorder = Recorder(policy, keep_kinds=trace)
+    world = World(recorder, seed=seed, latency=settings.latency, mode=settings.mode,
+                  max_polls=settings.max_polls, trace=trace, trace_files=settings.trace_files)
+    try:
+        run = _Run(scenario, world, settings, only)
+        failure = run.failure()
+        kept = world.trace
+        return Outcome(
+            recorder.schedule(seed), failure, run.names, recorder.asked, recorder.kinds, kept,
+            {operation.name: operation.outcome() for operation in world.operations} if trace else {},
+            list(world.refusals), world.clock.now_ns / 1e9 - 1000)
+    finally:
+        world.close()
+
+
+class _Run:
+    """The phases of one execution."""
+
+    def __init__(self, scenario: Scenario, world: World, settings: Settings, only: Collection[str] | None) -> None:
+        self._scenario = scenario
+        self._world = world
+        self._settings = settings
+        self._only = only
+        self.names: tuple[str, ...] = ()
+
+    def failure(self) -> Failure | None:
+        state = self._set_up()
+        found = self._operate(state)
+        if found is None:
+            found = self._call("check", self._scenario.check, state)
+        if found is None or found.kind not in ("deadlock", "hang"):
+            after = self._call("teardown", self._scenario.teardown, state)
+            found = found or after
+        if found is None and self._settings.leaks:
+            found = self._look_for_leaks()
+        return found or self._loop_failure()
+
+    def _set_up(self) -> Any:
+        world, scenario = self._world, self._scenario
+        try:
+            state = world.call(scenario.setup)
+            world.settle()
+            calls = world.call(scenario.operations, state)
+        except DesveloError as error:
+            if isinstance(error, WorldStuck):
+                raise TargetError(f"scenario {scenario.name!r}: setup() waits for something that never comes") from error
+            if isinstance(error, (UnsupportedInWorld, OutsideWorldError)):
+                raise TargetError(f"scenario {scenario.name!r} cannot run in the simulated world: {error}") from error
+            raise
+        except Exception as error:
+            raise TargetError(f"scenario {scenario.name!r}: setup() failed: {type(error).__name__}: {error} "
+                              f"({site_of(error)})") from error
+        if self._only is not None:
+            calls = {name: call for name, call in calls.items() if name in self._only}
+        self.names = tuple(calls)
+        self._calls = calls
+        return state
+
+    def _operate(self, state: Any) -> Failure | None:
+        world = self._world
+        world.deciding = True
+        operations = [world.start(name, call) for name, call in self._calls.items()]
+        del self._calls
+        try:
+            world.finish(operations)
+        except WorldStuck:
+            return deadlock(operations)
+        except StepLimitReached as error:
+            return hang(operations, error)
+        finally:
+            world.deciding = False
+        return failed_operation(operations)
+
+    def _call(self, where: str, function: Callable[..., Any], state: Any) -> Failure | None:
+        try:
+            self._world.call(function, state)
+        except WorldStuck:
+            error = Deadlock(f"{where}() waits for something that never comes")
+            return Failure("deadlock", error, where, where)
+        except StepLimitReached as limit:
+            return Failure("hang", Hang(f"{where}() never ends: {limit}"), where, where)
+        except Exception as error:  # noqa: BLE001 - the target's, judged here
+            return failure_of(error, where)
+        return None
+
+    def _look_for_leaks(self) -> Failure | None:
+        world = self._world
+        try:
+            world.settle()
+        except StepLimitReached as limit:
+            return Failure("hang", Hang(f"after teardown() it never comes to rest: {limit}"), "teardown", "teardown")
+        if self._scenario.has_teardown:
+            return left_open(world)
+        return None
+
+    def _loop_failure(self) -> Failure | None:
+        """Judge what the loop's exception handler was told, once the garbage is out."""
+        world = self._world
+        gc.collect(0)
+        for context in world.loop_exceptions:
+            found = loop_failure(context, leaks=self._settings.leaks)
+            if found is not None:
+                return found
+        return None
+
+
+def loop_failure(context: dict[str, Any], *, leaks: bool) -> Failure | None:
+    """Judge one call of the loop's exception handler."""
+    leak = leak_from_loop(context)
+    if leak is not None:
+        return leak if leaks else None
+    error = context.get("exception")
+    if isinstance(error, Exception):
+        return failure_of(error, "loop")
+    message = str(context.get("message", "the loop reported an error"))
+    return Failure("error", RuntimeError(message), message.partition(":")[0], "loop")
+
+
+def deadlock(operations: list[Operation]) -> Failure:
+    """Say who waits where when nothing can happen any more."""
+    waiting = [operation for operation in operations if not operation.done]
+    lines = tuple(
+        f"{operation.name} waits at {waiting_at(operation.task)}" if operation.task is not None
+        else f"{operation.name} has not started" for operation in waiting)
+    return Failure("deadlock", Deadlock(f"nothing can happen any more: {'; '.join(lines)}"), "deadlock",
+                   waiting[0].name if waiting else "", lines)
+
+
+def hang(operations: list[Operation], limit: StepLimitReached) -> Failure:
+    """Say who is still running when the bound on iterations is reached."""
+    running = [operation for operation in operations if not operation.done]
+    lines = tuple(f"{operation.name} is at {waiting_at(operation.task)}" for operation in running
+                  if operation.task is not None)
+    return Failure("hang", Hang(f"{limit}: {'; '.join(lines)}"), "hang", "", lines)
+
+
+def failed_operation(operations: list[Operation]) -> Failure | None:
+    """Return the failure of the first operation that ended in an error, if any."""
+    for operation in operations:
+        error = operation.error
+        if error is None or (operation.cancelled and operation.cancel_wanted):
+            continue
+        if isinstance(error, (UnsupportedInWorld, OutsideWorldError)):
+            raise TargetError(f"operation {operation.name!r} cannot run in the simulated world: {error}") from error
+        if isinstance(error, asyncio.CancelledError):
+            return Failure("error", error, f"{operation.name} cancelled", operation.name)
+        return failure_of(error, operation.name)
+    return None

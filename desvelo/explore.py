@@ -1,0 +1,312 @@
+"""Exploring a scenario: many executions under drawn schedules, and the first failure made small."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from desvelo.errors import UsageError
+from desvelo.execution import Outcome, Settings, execute
+from desvelo.failure import Failure, Nondeterminism
+from desvelo.finding.finding import Finding
+from desvelo.finding.shrink import Attempt, Minimum, Shrinker
+from desvelo.finding.source import source_hash
+from desvelo.scenario import Scenario, load_scenario
+from desvelo.schedule.decisions import Schedule
+from desvelo.schedule.policy import Fifo, Recorded, Sequential, make_policy
+from desvelo.story.story import tell
+from desvelo.world import MODES
+from desvelo.world.boundary import Boundary
+from desvelo.world.tracing import is_own_code
+
+FULL_COLLECTION_EVERY = 500
+
+
+@dataclass
+class Progress:
+    """How far an exploration has come."""
+
+    executions: int = 0
+    seconds: float = 0.0
+    distinct: int = 0
+
+
+def explore(  # noqa: PLR0913 - the public contract: settings by keyword
+    scenario: Any,
+    *,
+    max_seconds: float = 60,
+    max_executions: int | None = None,
+    policy: str = "mix",
+    mode: str = "asyncio-order",
+    seed: int | None = None,
+    leaks: bool = True,
+    trace: Iterable[str] | None = None,
+    save: Path | str | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    statistics: Progress | None = None,
+) -> Finding | None:
+    """Search the schedules of a scenario and return the first failure, shrunk, or nothing.
+
+    ``scenario`` is a module, a class or object with the functions of a scenario, or a text
+    such as ``"file.py:NAME"``. ``max_seconds`` is real time; ``trace`` names modules or files
+    whose lines the story shows besides the user's own. With ``save`` the finding is written
+    to that folder the moment it is seen, and again as it shrinks. Raises `UsageError` for a
+    wrong option and `TargetError` when the scenario cannot run.
+
+    >>> class LostUpdate:
+    ...     def setup(self):
+    ...         return {"hits": 0}
+    ...     def operations(self, state):
+    ...         async def hit():
+    ...             import asyncio
+    ...             seen = state["hits"]
+    ...             await asyncio.sleep(0)
+    ...             state["hits"] = seen + 1
+    ...         return {"one": hit, "two": hit}
+    ...     def check(self, state):
+    ...         assert state["hits"] == 2, state["hits"]
+    >>> finding = explore(LostUpdate, max_seconds=5, seed=1)
+    >>> finding.kind, finding.deviations, finding.operations
+    ('race', 0, ['one', 'two'])
+    """
+    if isinstance(scenario, str):
+        scenario = load_scenario(scenario)
+    elif not isinstance(scenario, Scenario):
+        scenario = Scenario(scenario)
+    if mode not in MODES:
+        raise UsageError(f"no mode is called {mode!r}; it is one of {', '.join(MODES)}")
+    if max_executions is not None and max_executions < 1:
+        raise UsageError(f"max_executions is {max_executions}; at least one execution is needed")
+    if max_seconds <= 0:
+        raise UsageError(f"max_seconds is {max_seconds}; it must be more than 0")
+    make_policy(policy, 0, 1)
+    settings = Settings(mode=mode, leaks=leaks, trace_files=files_to_trace(trace))
+    exploration = _Exploration(scenario, settings, policy, int.from_bytes(_fresh_seed()) if seed is None else seed,
+                               Path(save) if save is not None else None, tuple(trace or ()))
+    with Boundary(), young_garbage_only():
+        return exploration.run(max_seconds, max_executions, on_progress, statistics or Progress())
+
+
+def _fresh_seed() -> bytes:
+    import os  # noqa: PLC0415 - the one place where an exploration starts from real chance
+
+    return os.urandom(4)
+
+
+@contextmanager
+def young_garbage_only() -> Iterator[None]:
+    """Freeze what is loaded and turn automatic collection off, for the time of many executions.
+
+    A full collection per execution would cost more than the execution itself, and one that
+    comes when it likes would run finalizers at moments that no replay repeats.
+    """
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if enabled:
+            gc.enable()
+
+
+def files_to_trace(names: Iterable[str] | None) -> Callable[[str], bool]:
+    """Return a test for the files whose lines a story shows: the user's own and those named."""
+    wanted = tuple(names or ())
+    if not wanted:
+        return is_own_code
+    parts = tuple(name.replace(".", "/") for name in wanted if not name.endswith(".py"))
+    files = tuple(str(Path(name).resolve()) for name in wanted if name.endswith(".py"))
+
+    def matches(filename: str) -> bool:
+        if is_own_code(filename) or filename in files:
+            return True
+        stem = filename.removesuffix(".py").replace("\\", "/")
+        return any(f"/{part}/" in stem or stem.endswith(f"/{part}") for part in parts)
+
+    return matches
+
+
+class _Exploration:
+    """One call of `explore`."""
+
+    def __init__(self, scenario: Scenario, settings: Settings, policy: str, seed: int, save: Path | None,
+                 trace: tuple[str, ...]) -> None:
+        self._scenario = scenario
+        self._settings = settings
+        self._policy = policy
+        self._seed = seed
+        self._save = save
+        self._trace = trace
+        self._started = 0.0
+        self._warned = False
+        self._sequential_is_sound = True
+
+    def run(self, max_seconds: float, max_executions: int | None, on_progress: Callable[[Progress], None] | None,
+            progress: Progress) -> Finding | None:
+        self._started = time.perf_counter()
+        # The first run of a process imports and caches; it is not like the others.
+        self._execute_fifo()
+        first = self._execute_fifo(trace=True)
+        second = self._execute_fifo(trace=True)
+        progress.executions = 1
+        if first.trace is not None and second.trace is not None and first.trace.digest() != second.trace.digest():
+            return self._nondeterministic(first, second, progress)
+        if first.failure is not None:
+            return self._found(first, progress)
+        length = max(first.decisions, 1)
+        schedules: set[Schedule] = {first.schedule}
+        while True:
+            progress.seconds = time.perf_counter() - self._started
+            progress.distinct = len(schedules)
+            if on_progress is not None:
+                on_progress(progress)
+            if progress.seconds >= max_seconds:
+                return None
+            if max_executions is not None and progress.executions >= max_executions:
+                return None
+            seed = self._seed * 1_000_003 + progress.executions
+            policy = make_policy(self._policy, seed, length)
+            outcome = execute(self._scenario, policy, self._settings, seed=0)
+            progress.executions += 1
+            self._warn(outcome)
+            if outcome.failure is not None:
+                return self._found(outcome, progress)
+            schedules.add(outcome.schedule)
+            if progress.executions % FULL_COLLECTION_EVERY == 0:
+                gc.collect()
+
+    def _execute_fifo(self, *, trace: bool = False) -> Outcome:
+        outcome = execute(self._scenario, Fifo(), self._settings, seed=0, trace=trace)
+        gc.collect()
+        return outcome
+
+    def _warn(self, outcome: Outcome) -> None:
+        if outcome.refusals and not self._warned:
+            self._warned = True
+            sys.stderr.write(f"desvelo: the target caught an error of the simulated world: {outcome.refusals[0]}\n")
+
+    # from failure to finding
+
+    def _found(self, outcome: Outcome, progress: Progress) -> Finding:
+        progress.seconds = seconds = time.perf_counter() - self._started
+        assert outcome.failure is not None
+        best = Minimum(outcome.operations, outcome.schedule, outcome.failure)
+        early = self._finding(best, outcome, progress.executions, seconds)
+        self._write(early)
+        one, two = self._repeat(best), self._repeat(best)
+        if one.failure is None or one.failure.identity() != best.failure.identity() or _differ(one, two):
+            return self._nondeterministic(one, two, progress, outcome.failure)
+        self._sequential_is_sound = self._sound(best.operations)
+        shrinker = Shrinker(self._attempt, best, sound=self._may_drop_to)
+        best = shrinker.shrink()
+        final = self._repeat(best)
+        again = self._repeat(best)
+        if final.failure is None or _differ(final, again):
+            return self._nondeterministic(final, again, progress, best.failure)
+        finding = self._finding(best, final, progress.executions, seconds)
+        finding.story_text = tell(finding, final, self._fifo_trace(best.operations))
+        self._write(finding, replacing=early)
+        return finding
+
+    def _attempt(self, operations: tuple[str, ...], schedule: Schedule) -> Attempt:
+        outcome = execute(self._scenario, Recorded(schedule.values()), self._settings, seed=schedule.seed,
+                          only=operations)
+        return Attempt(outcome.failure, outcome.schedule, outcome.kinds or self._kinds(operations, schedule))
+
+    def _sound(self, operations: tuple[str, ...]) -> bool:
+        """Tell whether the operations end well one after the other."""
+        return execute(self._scenario, Sequential(), self._settings, only=operations).failure is None
+
+    def _may_drop_to(self, operations: tuple[str, ...]) -> bool:
+        return not self._sequential_is_sound or self._sound(operations)
+
+    def _kinds(self, operations: tuple[str, ...], schedule: Schedule) -> list[tuple[str, str]]:
+        if schedule.deviations:
+            return []
+        return execute(self._scenario, Fifo(), self._settings, seed=schedule.seed, only=operations,
+                       trace=True).kinds or []
+
+    def _repeat(self, best: Minimum) -> Outcome:
+        return execute(self._scenario, Recorded(best.schedule.values()), self._settings, seed=best.schedule.seed,
+                       only=best.operations, trace=True)
+
+    def _fifo_trace(self, operations: tuple[str, ...]) -> Outcome:
+        return execute(self._scenario, Fifo(), self._settings, seed=0, only=operations, trace=True)
+
+    def _finding(self, best: Minimum, outcome: Outcome, executions: int, seconds: float) -> Finding:
+        failure = best.failure
+        return Finding(
+            kind=kind_of(failure, sound=self._sequential_is_sound), error=failure.error, site=failure.site, scenario=self._scenario.reference,
+            operations=list(best.operations), schedule=best.schedule, decisions=dense(outcome), executions=executions,
+            seconds=seconds, digest=outcome.trace.digest() if outcome.trace is not None else "",
+            settings={"latency": self._settings.latency, "mode": self._settings.mode, "leaks": self._settings.leaks,
+                      "policy": self._policy, "seed": self._seed, "trace": list(self._trace)},
+            inputs=list(best.operations), source=source_hash(self._scenario.file),
+            trace_rows=rows_of(outcome), label="any-order" if self._settings.mode == "any-order" else "")
+
+    def _nondeterministic(self, one: Outcome, two: Outcome, progress: Progress,
+                          failure: Failure | None = None) -> Finding:
+        difference = None
+        if one.trace is not None and two.trace is not None:
+            difference = one.trace.first_difference(two.trace)
+        text = "two runs of the same schedule differ"
+        if difference:
+            text += f" at {difference}"
+        elif failure is not None:
+            text += f": one failed with {failure.summary()}, the other did not"
+        error = Nondeterminism(text)
+        found = Failure("nondeterminism", error, "nondeterminism")
+        finding = self._finding(Minimum(one.operations, one.schedule, found), one, progress.executions,
+                                time.perf_counter() - self._started)
+        finding.replays = False
+        finding.story_text = (f"{text}.\nSomething in the target is not under control: real time, real randomness, an "
+                              "object's address or the order of a set. Until that is gone no failure can be replayed.")
+        self._write(finding)
+        return finding
+
+    def _write(self, finding: Finding, *, replacing: Finding | None = None) -> None:
+        if self._save is None:
+            return
+        path = finding.save(self._save)
+        finding.command = f"desvelo replay {path}"
+        finding.save(path)
+        if replacing is not None and replacing.path is not None and replacing.path != path:
+            replacing.path.unlink(missing_ok=True)
+
+
+def _differ(one: Outcome, two: Outcome) -> bool:
+    return one.trace is not None and two.trace is not None and one.trace.digest() != two.trace.digest()
+
+
+def kind_of(failure: Failure, *, sound: bool) -> str:
+    """Name the kind: an invariant that breaks without any concurrency is an error, not a race."""
+    return "error" if failure.kind == "race" and not sound else failure.kind
+
+
+def dense(outcome: Outcome) -> list[list[Any]]:
+    """Return every decision that was asked, as ``[kind, actor, value]``."""
+    values = outcome.schedule.values()
+    counts: dict[tuple[str, str], int] = {}
+    rows: list[list[Any]] = []
+    for kind, actor in outcome.kinds or ():
+        ordinal = counts.get((kind, actor), 0)
+        counts[kind, actor] = ordinal + 1
+        rows.append([kind, actor, values.get((actor, kind, ordinal), 0)])
+    return rows
+
+
+def rows_of(outcome: Outcome, limit: int = 2000) -> list[list[Any]]:
+    """Return the trace as plain lists, for the file."""
+    if outcome.trace is None:
+        return []
+    return [[row.poll, row.time_ns, row.lane, row.kind, row.text, row.where, row.deviation]
+            for row in outcome.trace.rows[:limit]]

@@ -1,0 +1,107 @@
+"""What went wrong in one execution, and what makes two failures the same."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import traceback
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from desvelo.world.whereabouts import display_path, is_foreign, is_installed
+
+KINDS = ("race", "deadlock", "leak", "error", "not-linearizable", "hang", "nondeterminism")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failure: its kind, the error, where it came from, and what it is called."""
+
+    kind: str
+    error: BaseException
+    site: str
+    where: str = ""
+    """Which part of the execution: an operation's name, ``check``, ``teardown``, ``loop``."""
+    details: tuple[str, ...] = field(default=())
+
+    def identity(self) -> tuple[str, str, str]:
+        """Return what must survive shrinking: kind, type and site, not the message."""
+        return (self.kind, type(self.error).__name__, self.site)
+
+    def summary(self) -> str:
+        """Say it in one line."""
+        text = str(self.error).strip().splitlines()
+        message = text[0] if text else ""
+        if self.kind in ("deadlock", "hang", "leak", "nondeterminism") and message:
+            return message
+        return f"{type(self.error).__name__}: {message}" if message else type(self.error).__name__
+
+
+class Deadlock(Exception):  # noqa: N818 - the field's word for it
+    """Operations wait for each other, and nothing can happen any more."""
+
+
+class Hang(Exception):  # noqa: N818
+    """An execution goes on and on without ending."""
+
+
+class Leak(Exception):  # noqa: N818
+    """Something was opened and never closed."""
+
+
+class Nondeterminism(Exception):  # noqa: N818
+    """Two runs of the same schedule differ."""
+
+
+def failure_of(error: BaseException, where: str) -> Failure:
+    """Judge an exception of the target: a broken assertion is a race, the rest are errors."""
+    kind = "race" if isinstance(error, AssertionError) else "error"
+    return Failure(kind, error, site_of(error), where)
+
+
+def site_of(error: BaseException) -> str:
+    """Return ``file.py:12 in function`` of the innermost line of the user's own code."""
+    frames = []
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if not is_foreign(code.co_filename):
+            frames.append((is_installed(code.co_filename), code, trace.tb_lineno))
+        trace = trace.tb_next
+    for wanted in (False, True):
+        for installed, code, line in reversed(frames):
+            if installed is wanted:
+                return f"{display_path(code.co_filename)}:{line} in {code.co_name}"
+    return "unknown"
+
+
+def waiting_at(task: asyncio.Task[object]) -> str:
+    """Say where a suspended task stands: the innermost line of the user's own code."""
+    found, package = "", ""
+    awaited: object = task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None) or getattr(
+            awaited, "ag_frame", None)
+        if frame is not None and not is_foreign(frame.f_code.co_filename):
+            place = f"{display_path(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
+            if is_installed(frame.f_code.co_filename):
+                package = place
+            else:
+                found = place
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+    return found or package or "an unknown line"
+
+
+def describe_traceback(error: BaseException) -> str:
+    """Return the traceback with the frames of the machinery left out.
+
+    Addresses are blanked: two runs of one schedule must say the same.
+    """
+    lines = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        if not is_foreign(frame.filename):
+            lines.append(f"  {display_path(frame.filename)}:{frame.lineno} in {frame.name}")
+            if frame.line:
+                lines.append(f"    {frame.line}")
+    head = f"{type(error).__name__}: {error}"
+    return re.sub(r"0x[0-9a-f]{6,}", "0x…", "\n".join([*lines, head]))

@@ -1,0 +1,1 @@
+"""Findings: shrinking, files, replay and export."""

@@ -1,0 +1,146 @@
+"""A scenario: what is set up, which operations run concurrently, what must hold afterwards."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from desvelo.errors import TargetError, UsageError
+
+RUNTIMES = ("asyncio", "threads")
+
+
+class Scenario:
+    """A checked view of a scenario object: a module, a class, an instance or a namespace.
+
+    It needs ``operations(state)``; ``setup``, ``check``, ``teardown`` and ``runtime`` are
+    optional. Each function may be plain or async.
+    """
+
+    def __init__(self, source: Any, name: str = "", reference: str = "") -> None:
+        if isinstance(source, type):
+            source = source()
+        self.name = name or getattr(source, "__name__", type(source).__name__)
+        self.reference = reference or _reference_of(source)
+        self.runtime: str = getattr(source, "runtime", "asyncio")
+        if self.runtime not in RUNTIMES:
+            raise UsageError(f"scenario {self.name!r}: runtime is {self.runtime!r}; it is one of {', '.join(RUNTIMES)}")
+        if self.runtime == "threads":
+            raise UsageError(
+                f"scenario {self.name!r}: runtime 'threads' is not available in this version; write the "
+                "operations as async functions with asyncio.to_thread, or wait for controlled threads")
+        self._setup = self._optional(source, "setup")
+        self._check = self._optional(source, "check")
+        self._teardown = self._optional(source, "teardown")
+        operations = self._optional(source, "operations")
+        if operations is None:
+            raise UsageError(f"scenario {self.name!r} has no function operations(state); it returns a dict of "
+                             "name to function, which are run concurrently")
+        self._operations: Callable[..., Any] = operations
+        self.has_teardown = self._teardown is not None
+        self.file: str | None = _file_of(source)
+
+    def _optional(self, source: Any, name: str) -> Callable[..., Any] | None:
+        value = getattr(source, name, None)
+        if value is not None and not callable(value):
+            raise UsageError(f"scenario {self.name!r}: {name} is {type(value).__name__}, not a function")
+        return value
+
+    def setup(self) -> Any:
+        """Return the state, or an awaitable of it."""
+        return self._setup() if self._setup is not None else None
+
+    def operations(self, state: Any) -> dict[str, Callable[[], Any]]:
+        """Return the operations by name; raises `UsageError` when they are not that."""
+        found = self._operations(state)
+        if not isinstance(found, Mapping) or not all(callable(call) for call in found.values()):
+            raise UsageError(f"scenario {self.name!r}: operations(state) returned {type(found).__name__}; it must "
+                             "be a dict of name to function")
+        if not found:
+            raise UsageError(f"scenario {self.name!r}: operations(state) returned no operation")
+        return {str(name): call for name, call in found.items()}
+
+    def check(self, state: Any) -> Any:
+        """Check the invariant, when there is one."""
+        return self._check(state) if self._check is not None else None
+
+    def teardown(self, state: Any) -> Any:
+        """Release what the state holds, when the scenario says how."""
+        return self._teardown(state) if self._teardown is not None else None
+
+
+def load_scenario(reference: str) -> Scenario:
+    """Load ``FILE.py``, ``FILE.py:NAME``, ``package.module`` or ``package.module:NAME``.
+
+    Raises `UsageError` when there is no such file or name, `TargetError` when it does not
+    import.
+    """
+    place, _, name = reference.partition(":")
+    module = _import_file(Path(place)) if place.endswith(".py") or "/" in place else _import_module(place)
+    source: Any = module
+    if name:
+        source = getattr(module, name, None)
+        if source is None:
+            raise UsageError(f"{place} has nothing called {name!r}")
+        if callable(source) and not isinstance(source, type) and not hasattr(source, "operations"):
+            source = source()
+    absolute = str(Path(place).resolve()) if place.endswith(".py") or "/" in place else place
+    return Scenario(source, name or Path(place).stem, f"{absolute}:{name}" if name else absolute)
+
+
+def _import_file(path: Path) -> types.ModuleType:
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    resolved = path.resolve()
+    name = resolved.stem
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(resolved):
+        return known
+    if known is not None:
+        name = f"desvelo_scenario_{name}"
+    folder = str(resolved.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise TargetError(f"{path} does not import: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _import_module(name: str) -> types.ModuleType:
+    if not name:
+        raise UsageError("no scenario was named; give FILE.py, FILE.py:NAME or package.module:NAME")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise UsageError(f"there is no module {name!r} (nor a file of that name)") from error
+        raise TargetError(f"module {name!r} does not import: {error}") from error
+    except Exception as error:
+        raise TargetError(f"module {name!r} does not import: {type(error).__name__}: {error}") from error
+
+
+def _file_of(source: Any) -> str | None:
+    module = source if isinstance(source, types.ModuleType) else sys.modules.get(type(source).__module__)
+    return getattr(module, "__file__", None)
+
+
+def _reference_of(source: Any) -> str:
+    if isinstance(source, types.ModuleType):
+        return getattr(source, "__file__", None) or source.__name__
+    return f"{type(source).__module__}:{type(source).__qualname__}"

@@ -1,0 +1,1 @@
+"""Stories: the trace of a failure told as a table."""

@@ -1,0 +1,179 @@
+"""``run_in_executor`` and ``to_thread``: a job runs at one decision, its answer is seen at another.
+
+The function runs in the loop's thread, between two iterations, as if a thread of the pool had
+run it just then. A pool starts its jobs in the order in which they were submitted and has as
+many hands as it was given: with one worker nothing is ever reordered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from asyncio import events
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from desvelo.world.actors import ACTOR, Actor
+from desvelo.world.whereabouts import display_path
+
+if TYPE_CHECKING:
+    from desvelo.world.world import World
+
+DEFAULT_WORKERS = 8
+"""Hands of the loop's own pool; fixed, because the real number depends on the machine."""
+
+
+class Job:
+    """One call that was handed to a pool."""
+
+    __slots__ = ("actor", "arguments", "call", "future", "outcome", "permitted", "pool", "ran")
+
+    def __init__(self, pool: Pool, call: Callable[..., Any], arguments: tuple[Any, ...],
+                 future: asyncio.Future[Any], actor: Actor) -> None:
+        self.pool = pool
+        self.call = call
+        self.arguments = arguments
+        self.future = future
+        self.actor = actor
+        self.permitted = False
+        """Whether the schedule lets it start."""
+        self.ran = False
+        self.outcome: tuple[Any, BaseException | None] = (None, None)
+
+
+class Pool:
+    """The jobs of one executor, first in, first out."""
+
+    __slots__ = ("executor", "queue", "workers")
+
+    def __init__(self, executor: Any, workers: int) -> None:
+        self.executor = executor
+        self.workers = workers
+        self.queue: list[Job] = []
+
+
+class Jobs:
+    """All pools of one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._pools: dict[int, Pool] = {}
+        self.running: Job | None = None
+        self.slept_ns = 0
+
+    def submit(self, executor: Any, call: Callable[..., Any], arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Hand a job to its pool and return the future of its answer."""
+        pool = self._pool_of(executor)
+        world = self._world
+        actor = ACTOR.get()
+        future = world.loop.create_future()
+        job = Job(pool, call, arguments, future, actor)
+        pool.queue.append(job)
+        if world.tracing:
+            world.note("job", actor.lane, f"hands {describe_call(call)} to the executor")
+        world.post("job", actor.name, lambda: self._permit(job))
+        return future  # type: ignore[no-any-return]
+
+    def pending(self) -> int:
+        """Return how many jobs have been submitted and not answered."""
+        return sum(len(pool.queue) for pool in self._pools.values())
+
+    def _pool_of(self, executor: Any) -> Pool:
+        key = id(executor)
+        pool = self._pools.get(key)
+        if pool is None:
+            if getattr(executor, "_shutdown", False):
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if type(executor).__name__ == "ProcessPoolExecutor":
+                self._world.refuse_process_pool()
+            workers = DEFAULT_WORKERS if executor is None else getattr(executor, "_max_workers", DEFAULT_WORKERS)
+            pool = self._pools[key] = Pool(executor, workers)
+        elif getattr(executor, "_shutdown", False):
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        return pool
+
+    def _permit(self, job: Job) -> None:
+        job.permitted = True
+        self._run_what_may(job.pool)
+
+    def _run_what_may(self, pool: Pool) -> None:
+        """Run every permitted job that a free hand of the pool has reached."""
+        for job in pool.queue[: pool.workers]:
+            if not job.ran and job.permitted:
+                self._run(job)
+
+    def _run(self, job: Job) -> None:
+        world = self._world
+        job.ran = True
+        if job.future.cancelled():
+            # A pool drops a job that was cancelled before any thread took it up.
+            self._finish(job)
+            return
+        self.slept_ns = 0
+        before, self.running = self.running, job
+        loop = events._get_running_loop()  # noqa: SLF001 - a pool's thread has no running loop
+        events._set_running_loop(None)  # noqa: SLF001
+        context = contextvars.Context()
+        context.run(ACTOR.set, job.actor)
+        try:
+            job.outcome = (context.run(job.call, *job.arguments), None)
+        except BaseException as error:  # noqa: BLE001 - as concurrent.futures does
+            job.outcome = (None, error)
+            if world.is_control(error):
+                raise
+        finally:
+            events._set_running_loop(loop)  # noqa: SLF001
+            self.running = before
+        if world.tracing:
+            value, error = job.outcome
+            shown = f"raises {type(error).__name__}: {error}" if error else f"returns {short_repr(value)}"
+            world.note("run", job.actor.lane, f"{describe_call(job.call)} {shown}")
+        world.post("answer", job.actor.name, lambda: self._answer(job), delay_ns=self.slept_ns)
+
+    def _answer(self, job: Job) -> None:
+        self._world.selector.call(lambda: self._deliver(job))
+
+    def _deliver(self, job: Job) -> None:
+        value, error = job.outcome
+        self._finish(job)
+        if job.future.done():
+            return
+        if error is not None:
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(value)
+        job.outcome = (None, None)
+
+    def _finish(self, job: Job) -> None:
+        job.pool.queue.remove(job)
+        self._run_what_may(job.pool)
+
+
+def describe_call(call: Callable[..., Any]) -> str:
+    """Name a function and where it is defined, seeing through partials and ``to_thread``.
+
+    >>> import functools
+    >>> describe_call(functools.partial(short_repr, 3))
+    'short_repr (...jobs.py:...)'
+    """
+    while True:
+        inner = getattr(call, "func", None)
+        if inner is None or not callable(inner):
+            break
+        arguments = getattr(call, "args", ())
+        call = arguments[0] if getattr(inner, "__name__", "") == "run" and arguments else inner
+    code = getattr(call, "__code__", None)
+    name = getattr(call, "__qualname__", type(call).__name__).replace("<locals>.", "")
+    return f"{name} ({display_path(code.co_filename)}:{code.co_firstlineno})" if code else str(name)
+
+
+def short_repr(value: Any, limit: int = 60) -> str:
+    """Return a repr of bounded length without addresses.
+
+    >>> short_repr("x" * 100)[-5:]
+    "...x'"
+    """
+    text = repr(value) if type(value).__repr__ is not object.__repr__ else f"<{type(value).__name__}>"
+    if " at 0x" in text:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= limit else f"{text[: limit - 5]}...{text[-2:]}"

@@ -1,0 +1,415 @@
+"""The simulated network of one world: hosts, ports, connections and the bytes between them.
+
+It is one machine that answers to every name. Bytes are sent at one moment and arrive at
+another; what lies between is a decision. Buffers are bounded, closing follows TCP (FIN after
+the data, RST when unread data is thrown away, TIME_WAIT on the side that closed first).
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from desvelo.world.actors import ACTOR, WORLD, Actor
+
+if TYPE_CHECKING:
+    from desvelo.world.sockets import SimSocket
+
+CAPACITY = 128 * 1024
+"""Bytes that one direction of a connection holds, in flight and unread together."""
+
+EPHEMERAL = range(32768, 61000)
+TIME_WAIT_NS = 60 * 1_000_000_000
+ANY_V4, ANY_V6 = "0.0.0.0", "::"  # noqa: S104 - the wildcard of a simulated machine
+FIRST_FD = 1_000_000
+"""Simulated descriptors start here, so that none is mistaken for one of the kernel."""
+
+Address = Any
+"""A socket address as the socket module writes it: a tuple, or a path for Unix sockets."""
+
+
+class Medium(Protocol):
+    """What the network needs from its world: events, time, and a place to record."""
+
+    def post(self, kind: str, actor: str, fire: Callable[[], None]) -> None:
+        """Make something possible; the schedule decides when it is seen."""
+
+    def decide(self, kind: str, actor: str, limit: int) -> int:
+        """Take one decision."""
+
+    def note(self, kind: str, lane: str, text: str) -> None:
+        """Write a row of the trace, when one is kept."""
+
+    @property
+    def now_ns(self) -> int:
+        """Return the virtual time."""
+
+    @property
+    def tracing(self) -> bool:
+        """Tell whether a trace is kept, so that nobody builds texts for nothing."""
+
+
+class Connection(Actor):
+    """Two connected sockets; an actor in the name of the operation that wrote last."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int, owner: str) -> None:
+        super().__init__(owner, "server")
+        self.number = number
+
+
+class Pipe:
+    """One direction of a connection: what is in flight, what has arrived, how it ends."""
+
+    __slots__ = ("arrived", "connection", "ended", "in_flight", "network", "reader", "reset",
+                 "segments", "short_of_room", "writer")
+
+    def __init__(self, network: Network, connection: Connection, writer: SimSocket,
+                 reader: SimSocket) -> None:
+        self.network = network
+        self.connection = connection
+        self.writer = writer
+        self.reader = reader
+        self.arrived = bytearray()
+        self.in_flight = 0
+        self.segments: deque[bytes | None] = deque()
+        """Bytes under way in order; ``None`` is the end of the stream."""
+        self.ended = False
+        self.reset = False
+        self.short_of_room = False
+
+    def room(self) -> int:
+        """Return how many bytes may be sent now."""
+        return self.network.capacity - self.in_flight - len(self.arrived)
+
+    def send(self, data: bytes, actor: str) -> int:
+        """Put bytes under way and return how many were accepted; 0 when there is no room."""
+        accepted = min(len(data), self.room())
+        if accepted <= 0:
+            self.short_of_room = True
+            return 0
+        medium = self.network.medium
+        cut = medium.decide("split", actor, 5) if accepted > 1 else 0
+        if cut == 4:  # noqa: PLR2004 - see decisions.SPLITS
+            accepted = (accepted + 1) // 2
+            data = data[:accepted]
+            self._launch(data, actor)
+        elif cut:
+            at = (0, 1, accepted // 2, accepted - 1)[cut]
+            self._launch(data[:at], actor)
+            self._launch(data[at:accepted], actor)
+        else:
+            self._launch(data if accepted == len(data) else data[:accepted], actor)
+        return accepted
+
+    def end(self, actor: str) -> None:
+        """Send the end of the stream after all that was sent before."""
+        self.segments.append(None)
+        self.network.medium.post("deliver", actor, self._deliver)
+
+    def _launch(self, data: bytes, actor: str) -> None:
+        self.in_flight += len(data)
+        self.segments.append(data)
+        self.network.medium.post("deliver", actor, self._deliver)
+
+    def _deliver(self) -> None:
+        """Let the oldest thing under way arrive: a stream never overtakes itself."""
+        if not self.segments:
+            return
+        segment = self.segments.popleft()
+        medium = self.network.medium
+        if segment is None:
+            self.ended = True
+            if medium.tracing:
+                medium.note("end", self.reader.lane, f"end of stream on {self.reader.label}")
+            self.reader.wake_reader()
+            return
+        self.in_flight -= len(segment)
+        if self.reader.closed:
+            self._bounce()
+            return
+        self.arrived += segment
+        if medium.tracing:
+            medium.note("deliver", self.reader.lane, f"receives {describe_bytes(segment)}")
+        self.reader.wake_reader()
+
+    def _bounce(self) -> None:
+        """Answer data for a closed socket with a reset, as TCP does."""
+        back = self.reader.outgoing
+        if back is not None and not back.reset and not self.writer.closed:
+            back.fail_later(self.connection.name)
+
+    def fail_later(self, actor: str) -> None:
+        """Send a reset towards this pipe's reader."""
+        self.network.medium.post("deliver", actor, self.fail)
+
+    def fail(self) -> None:
+        """Break the connection, as seen by this pipe's reader."""
+        if self.reset:
+            return
+        self.reset = True
+        self.segments.clear()
+        self.in_flight = 0
+        medium = self.network.medium
+        if medium.tracing:
+            medium.note("reset", self.reader.lane, f"connection reset on {self.reader.label}")
+        self.reader.wake_reader()
+        self.reader.wake_writer()
+
+    def take(self, size: int) -> bytes:
+        """Return at most ``size`` bytes that have arrived; make room for the writer."""
+        arrived = self.arrived
+        if len(arrived) <= size:
+            data = bytes(arrived)
+            arrived.clear()
+        else:
+            data = bytes(arrived[:size])
+            del arrived[:size]
+        if self.short_of_room and data:
+            self.short_of_room = False
+            self.network.medium.post("writable", self.connection.name, self.writer.wake_writer)
+        return data
+
+
+class Network:
+    """Ports, names and connections of one world."""
+
+    def __init__(self, medium: Medium, *, capacity: int = CAPACITY,
+                 ephemeral: range = EPHEMERAL) -> None:
+        self.medium = medium
+        self.capacity = capacity
+        self.ephemeral = ephemeral
+        self.sockets: dict[int, SimSocket] = {}
+        """Open sockets by descriptor, in the order in which they were opened."""
+        self.listeners: dict[tuple[str, Any], SimSocket] = {}
+        """Listening sockets by (host, port); Unix sockets by ("unix", path)."""
+        self.bound: dict[tuple[str, int], int] = {}
+        self._time_wait: dict[tuple[str, int], int] = {}
+        self._in_use: set[int] = set()
+        self._hosts: dict[str, str] = {}
+        self._next_fd = FIRST_FD
+        self._next_port = ephemeral.start
+        self._connections = 0
+
+    # descriptors and names
+
+    def open(self, sock: SimSocket) -> int:
+        """Give a new socket its descriptor."""
+        fd = self._next_fd
+        self._next_fd += 1
+        self.sockets[fd] = sock
+        return fd
+
+    def forget(self, sock: SimSocket, fd: int) -> None:
+        """Take a closed socket out of the tables."""
+        self.sockets.pop(fd, None)
+        for key in sock.bound_keys:
+            if self.listeners.get(key) is sock:
+                del self.listeners[key]
+            count = self.bound.get(key, 0) - 1
+            if count > 0:
+                self.bound[key] = count
+            else:
+                self.bound.pop(key, None)
+        if sock.ephemeral_port is not None:
+            self._in_use.discard(sock.ephemeral_port)
+
+    def resolve(self, host: str | bytes | None, family: int = 0, *, passive: bool = False) -> list[tuple[int, str]]:
+        """Return (family, address) pairs for a host name; every name has an address here."""
+        if isinstance(host, bytes):
+            host = host.decode("ascii")
+        if not host:
+            answers = [(socket.AF_INET, ANY_V4 if passive else "127.0.0.1"),
+                       (socket.AF_INET6, ANY_V6 if passive else "::1")]
+        elif host.lower() in ("localhost", "localhost."):
+            answers = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+        else:
+            try:
+                literal = ipaddress.ip_address(host.partition("%")[0])
+            except ValueError:
+                answers = [(socket.AF_INET, self._address_of(host))]
+            else:
+                answers = [(socket.AF_INET if literal.version == 4 else socket.AF_INET6,  # noqa: PLR2004
+                            str(literal))]
+        wanted = [pair for pair in answers if family in (0, pair[0])]
+        if not wanted:
+            raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}")
+        return [(int(kind), address) for kind, address in wanted]
+
+    def _address_of(self, name: str) -> str:
+        """Give each name an address of its own from the benchmark range (RFC 2544)."""
+        number = len(self._hosts) + 1
+        return self._hosts.setdefault(name.lower(), f"198.18.{number // 256}.{number % 256}")
+
+    # ports
+
+    def bind(self, sock: SimSocket, address: Address) -> Address:
+        """Claim an address for a socket; raises ``EADDRINUSE`` as a kernel would."""
+        if sock.family == socket.AF_UNIX:
+            path = os.fsdecode(address)
+            self._claim(sock, ("unix", path))
+            return path
+        host, port, *rest = address
+        if not 0 <= port <= 65535:  # noqa: PLR2004
+            raise OverflowError("bind(): port must be 0-65535.")
+        host = self.resolve(host, sock.family, passive=True)[0][1]
+        if port == 0:
+            port = self.free_port(host)
+            sock.ephemeral_port = port
+        self._claim(sock, (host, port))
+        return (host, port, *rest) if sock.family == socket.AF_INET else (host, port, 0, 0)
+
+    def _claim(self, sock: SimSocket, key: tuple[str, Any]) -> None:
+        if any(other in self.listeners or (other in self.bound and not sock.reuse_address)
+               for other in self._rivals(key)) and not self._shared(sock, key):
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        if self._time_wait.get(key, 0) > self.medium.now_ns and not sock.reuse_address:
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        self.bound[key] = self.bound.get(key, 0) + 1
+        sock.bound_keys.append(key)
+
+    def _rivals(self, key: tuple[str, Any]) -> list[tuple[str, Any]]:
+        """Return the bound keys that clash with this one: same port, same or any host."""
+        host, port = key
+        if host == "unix":
+            return [key]
+        wildcard = ANY_V6 if ":" in host else ANY_V4
+        same_family = [k for k in self.bound if k[1] == port and (":" in k[0]) == (":" in host)]
+        if host == wildcard:
+            return same_family
+        return [k for k in same_family if k[0] in (host, wildcard)]
+
+    def _shared(self, sock: SimSocket, key: tuple[str, Any]) -> bool:
+        """Tell whether every rival agreed to share the port (SO_REUSEPORT)."""
+        rivals = [self.listeners.get(other) for other in self._rivals(key)]
+        return sock.reuse_port and all(r is not None and r.reuse_port for r in rivals)
+
+    def free_port(self, host: str) -> int:
+        """Return an ephemeral port that nobody uses; raises when there is none left."""
+        for _ in range(len(self.ephemeral)):
+            port = self._next_port
+            self._next_port += 1
+            if self._next_port >= self.ephemeral.stop:
+                self._next_port = self.ephemeral.start
+            free = (host, port) not in self.bound and port not in self._in_use
+            if free and self._time_wait.get((host, port), 0) <= self.medium.now_ns:
+                self._in_use.add(port)
+                return port
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    def linger(self, address: tuple[str, int]) -> None:
+        """Keep a closed connection's local address in TIME_WAIT."""
+        self._time_wait[address] = self.medium.now_ns + TIME_WAIT_NS
+
+    def listen(self, sock: SimSocket) -> None:
+        """Let a bound socket take connections."""
+        if not sock.bound_keys:
+            sock.address = self.bind(sock, (ANY_V4, 0))
+        for key in sock.bound_keys:
+            rival = self.listeners.get(key)
+            if rival is not None and rival is not sock and not sock.reuse_port:
+                raise OSError(errno.EADDRINUSE, "Address already in use")
+            self.listeners[key] = sock
+
+    def listener_at(self, family: int, address: Address) -> SimSocket | None:
+        """Return who listens at an address, by itself or through the wildcard."""
+        if family == socket.AF_UNIX:
+            return self.listeners.get(("unix", os.fsdecode(address)))
+        host, port = address[0], address[1]
+        wildcard = ANY_V6 if ":" in host else ANY_V4
+        found = self.listeners.get((host, port)) or self.listeners.get((wildcard, port))
+        if found is None and host not in ("127.0.0.1", "::1") and ":" not in host:
+            return self.listeners.get(("127.0.0.1", port))
+        return found
+
+    # connections
+
+    def connect(self, sock: SimSocket, address: Address) -> None:
+        """Begin a connection; whether anybody listens is found out when it arrives."""
+        actor = ACTOR.get()
+        name = actor.name
+        if sock.family != socket.AF_UNIX:
+            host, port = address[0], address[1]
+            host = self.resolve(host, sock.family)[0][1]
+            if host in (ANY_V4, ANY_V6):
+                host = "127.0.0.1" if host == ANY_V4 else "::1"
+            address = (host, port) if sock.family == socket.AF_INET else (host, port, 0, 0)
+            if sock.address is None:
+                source = "127.0.0.1" if sock.family == socket.AF_INET else "::1"
+                sock.ephemeral_port = self.free_port(source)
+                sock.address = (source, sock.ephemeral_port, *(() if sock.family == socket.AF_INET else (0, 0)))
+        sock.peer_address = address
+        if self.medium.tracing:
+            self.medium.note("connect", actor.lane, f"connects to {describe_address(address)}")
+        self.medium.post("connect", name, lambda: self._arrive(sock, address, name))
+
+    def _arrive(self, sock: SimSocket, address: Address, actor: str) -> None:
+        if sock.closed:
+            return
+        listener = self.listener_at(sock.family, address)
+        if listener is None:
+            missing = sock.family == socket.AF_UNIX
+            sock.refuse(errno.ENOENT if missing else errno.ECONNREFUSED)
+            if self.medium.tracing:
+                self.medium.note("refused", actor, f"nobody listens at {describe_address(address)}")
+            return
+        if listener.queue_is_full():
+            listener.waiting.append(lambda: self._arrive(sock, address, actor))
+            return
+        server = listener.spawn(sock, address)
+        self.join(sock, server, actor)
+        sock.connected()
+        listener.expected += 1
+        self.medium.post("accept", actor, lambda: listener.enqueue(server))
+
+    def join(self, client: SimSocket, server: SimSocket, actor: str) -> Connection:
+        """Make two sockets the ends of one connection."""
+        self._connections += 1
+        connection = Connection(self._connections, actor)
+        there = Pipe(self, connection, client, server)
+        back = Pipe(self, connection, server, client)
+        client.attach(connection, outgoing=there, incoming=back, client=True)
+        server.attach(connection, outgoing=back, incoming=there, client=False)
+        return connection
+
+
+def acting(connection: Connection | None, *, client: bool) -> str:
+    """Return who is writing, and let the connection stand for them from now on."""
+    actor = ACTOR.get()
+    if connection is None:
+        return actor.name
+    if client and actor is not WORLD and actor is not connection:
+        connection.name = actor.name
+    return connection.name
+
+
+def describe_address(address: Address) -> str:
+    """Write an address as people do.
+
+    >>> describe_address(("::1", 8000, 0, 0)), describe_address(("127.0.0.1", 80))
+    ('[::1]:8000', '127.0.0.1:80')
+    """
+    if isinstance(address, str):
+        return address
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def describe_bytes(data: bytes) -> str:
+    """Describe a message by its first line when that is text, else by its size.
+
+    >>> describe_bytes(b"POST /webhook HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    'POST /webhook HTTP/1.1 (35 bytes)'
+    """
+    first, _, _ = data[:200].partition(b"\r\n")
+    text = first.decode("ascii", "replace")
+    if text and text.isprintable() and "\ufffd" not in text:
+        shown = text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004
+        return f"{shown} ({len(data)} bytes)"
+    return f"{len(data)} bytes"

@@ -1,0 +1,126 @@
+"""An operation: a call that somebody makes, concurrently with others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from desvelo.world.actors import ACTOR, Actor
+from desvelo.world.jobs import short_repr
+
+if TYPE_CHECKING:
+    from desvelo.world.world import World
+
+
+class Operation:
+    """A started call: pending, running, or ended with a result or an error."""
+
+    __slots__ = ("_on_end", "_world", "begun_at", "call", "cancel_wanted", "done", "ended_at", "error", "name",
+                 "result", "task")
+
+    def __init__(self, world: World, name: str, call: Callable[[], Any]) -> None:
+        self._world = world
+        self.name = name
+        self.call = call
+        self.task: asyncio.Task[Any] | None = None
+        self.begun_at = -1
+        self.ended_at = -1
+        self.done = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.cancel_wanted = False
+        self._on_end: list[Callable[[Operation], None]] = []
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.name} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """``waiting``, ``running``, ``returned``, ``raised`` or ``cancelled``."""
+        if not self.done:
+            return "running" if self.begun_at >= 0 else "waiting"
+        if isinstance(self.error, asyncio.CancelledError):
+            return "cancelled"
+        return "raised" if self.error is not None else "returned"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it ended by being cancelled."""
+        return self.state == "cancelled"
+
+    def begin(self) -> None:
+        """Start the call; the loop runs this as it runs the callback of a reader."""
+        if self.done:
+            return
+        world = self._world
+        self.begun_at = world.selector.polls
+        context = contextvars.Context()
+        context.run(ACTOR.set, Actor(self.name))
+        if world.tracing:
+            world.note("begin", self.name, f"{self.name} starts")
+        try:
+            outcome = context.run(self.call)
+        except BaseException as error:  # noqa: BLE001 - kept as the operation's outcome
+            if world.is_control(error):
+                raise
+            self._end(None, error)
+            return
+        if not asyncio.iscoroutine(outcome):
+            if not hasattr(outcome, "__await__"):
+                self._end(outcome, None)
+                return
+            outcome = _await(outcome)
+        self.task = world.loop.create_task(outcome, name=self.name, context=context)
+        self.task.add_done_callback(self._on_done, context=context)
+
+    def cancel(self) -> None:
+        """Cancel the call where it is; one that has not started never will."""
+        self.cancel_wanted = True
+        if self._world.tracing and not self.done:
+            self._world.note("cancel", self.name, f"{self.name} is cancelled")
+        if self.task is not None:
+            self.task.cancel()
+        elif not self.done:
+            self._end(None, asyncio.CancelledError())
+
+    def on_end(self, callback: Callable[[Operation], None]) -> None:
+        """Call back when it ends; at once if it has."""
+        if self.done:
+            callback(self)
+        else:
+            self._on_end.append(callback)
+
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            self._end(None, asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            self._end(None, error)
+        else:
+            self._end(task.result(), None)
+
+    def _end(self, result: Any, error: BaseException | None) -> None:
+        world = self._world
+        self.done = True
+        self.result, self.error = result, error
+        self.ended_at = world.selector.polls
+        if world.tracing:
+            world.note("end-of-operation", self.name, f"{self.name} {self.outcome()}")
+        callbacks, self._on_end = self._on_end, []
+        for callback in callbacks:
+            callback(self)
+
+    def outcome(self) -> str:
+        """Say how it ended."""
+        if not self.done:
+            return self.state
+        if self.error is None:
+            return f"returns {short_repr(self.result)}"
+        if self.cancelled:
+            return "ends cancelled"
+        return f"raises {type(self.error).__name__}: {self.error}"
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable

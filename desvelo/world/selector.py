@@ -1,0 +1,300 @@
+"""The selector: it decides which of the possible things the loop sees in this iteration.
+
+The loop above is the stock one; it calls `WorldSelector.select` once an iteration, as it calls
+epoll. What may be reported is what a kernel may report: nothing while other work is ready, one
+descriptor, or several at once in some order. Ready callbacks are never reordered.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from desvelo.errors import StepLimitReached, WorldStuck
+from desvelo.schedule.decisions import MAX_HOLD, ORDERS
+from desvelo.world.clock import MILLISECOND_NS
+from desvelo.world.events import NEVER_NS, PendingEvent
+
+if TYPE_CHECKING:
+    from desvelo.world.world import World
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+EventList = list[tuple[selectors.SelectorKey, int]]
+
+
+RELEASED = {
+    "arrive": "its start is let through",
+    "deliver": "the delivery is let through",
+    "connect": "the connection is let through",
+    "accept": "the connection may be accepted",
+    "writable": "there is room to write",
+    "job": "the job may start",
+    "answer": "the answer of the job is let through",
+}
+
+
+class WorldSelector(selectors.BaseSelector):
+    """Reports simulated descriptors, starts of operations, answers of jobs and timers."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._pending: list[PendingEvent] = []
+        self._due_timers: list[tuple[int, int, Any]] = []
+        """Timers that fire although the loop is busy: (poll or -1, value, handle)."""
+        self._touched: dict[int, int] = {}
+        """Descriptors to look at, in the order in which they became ready: fd to mask."""
+        self._callbacks: list[Callable[[], None]] = []
+        self._sequence = 0
+        self.polls = 0
+
+    # the interface of selectors.BaseSelector
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch a simulated descriptor."""
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        if fd not in self._world.network.sockets:
+            self._world.refuse_descriptor(fd)
+        if fd in self._keys:
+            raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
+        key = selectors.SelectorKey(fileobj, fd, events, data)
+        self._keys[fd] = key
+        self._touched[fd] = self._touched.get(fd, 0) | events
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Change what is watched."""
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        if fd not in self._keys:
+            raise KeyError(f"{fileobj!r} is not registered")
+        key = selectors.SelectorKey(fileobj, fd, events, data)
+        self._keys[fd] = key
+        self._touched[fd] = self._touched.get(fd, 0) | events
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Watch no longer."""
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        try:
+            return self._keys.pop(fd)
+        except KeyError:
+            raise KeyError(f"{fileobj!r} is not registered") from None
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """Return what is watched, by descriptor."""
+        return self._keys
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """Return the key of a descriptor."""
+        return self._keys[fileobj if isinstance(fileobj, int) else fileobj.fileno()]
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._keys.clear()
+        self._pending.clear()
+        self._touched.clear()
+        self._due_timers.clear()
+
+    # what the world tells it
+
+    def readable(self, fd: int) -> None:
+        """Look at a descriptor for reading in this poll."""
+        self._touched[fd] = self._touched.get(fd, 0) | READ
+
+    def writable(self, fd: int) -> None:
+        """Look at a descriptor for writing in this poll."""
+        self._touched[fd] = self._touched.get(fd, 0) | WRITE
+
+    def gone(self, fd: int) -> None:
+        """Forget a closed descriptor."""
+        self._touched.pop(fd, None)
+
+    def post(self, kind: str, actor: str, fire: Callable[[], None], *,
+             delay_ns: int = 0, unhurried: bool = False) -> PendingEvent:
+        """Make something possible, seen as the schedule decides.
+
+        ``delay_ns`` is time that must pass first. An ``unhurried`` event may be overtaken by
+        any number of sleeps, not only by those within the bound on latency.
+        """
+        world = self._world
+        value = world.decide(kind, actor, MAX_HOLD)
+        self._sequence += 1
+        polls, place = (value // ORDERS, value % ORDERS) if value else (0, 0)
+        now = world.clock.now_ns
+        event = PendingEvent(self._sequence, kind, actor, self.polls + polls, place,
+                             now + delay_ns + world.latency_ns, fire, yields_to_sleep=unhurried)
+        if value and world.tracing:
+            event.held = str(world.recorder.deviations[-1].key)
+        if delay_ns:
+            world.loop.plain_call_at((now + delay_ns) / 1e9, self._pending.append, event)
+        else:
+            self._pending.append(event)
+        return event
+
+    def call(self, callback: Callable[[], None]) -> None:
+        """Report something that is not a descriptor in this poll: run it as a ready callback."""
+        self._callbacks.append(callback)
+
+    def watch_timer(self, handle: Any, value: int) -> None:
+        """Let a timer fire some polls after it came near, although the loop is busy."""
+        self._due_timers.append((-1, value, handle))
+
+    def busy(self) -> bool:
+        """Tell whether anything is possible or to be reported besides timers."""
+        if self._pending or self._callbacks:
+            return True
+        sockets = self._world.network.sockets
+        for fd in self._touched:
+            sock, key = sockets.get(fd), self._keys.get(fd)
+            if sock is None or key is None:
+                continue
+            if (key.events & READ and sock.has_input()) or (key.events & WRITE and sock.has_room()):
+                return True
+        return False
+
+    # the iteration
+
+    def select(self, timeout: float | None = None) -> EventList:
+        """Return what the loop sees in this iteration."""
+        self.polls += 1
+        world = self._world
+        if self.polls > world.max_polls:
+            raise StepLimitReached(f"still running after {world.max_polls} loop iterations")
+        if world.on_poll is not None:
+            world.on_poll()
+        if self._due_timers:
+            self._let_timers_come()
+        while True:
+            due = self._take_due()
+            if due:
+                self._fire(due)
+            reported = self._report() if self._touched or self._callbacks else []
+            if reported or timeout == 0:
+                return reported
+            if self._timer_is_due() or not self._move_on():
+                return reported
+
+    def _take_due(self) -> list[PendingEvent]:
+        if not self._pending:
+            return []
+        polls = self.polls
+        due = [event for event in self._pending if event.due <= polls]
+        if due:
+            self._pending = [event for event in self._pending if event.due > polls]
+            if len(due) > 1:
+                due.sort(key=PendingEvent.order)
+        return due
+
+    def _fire(self, due: list[PendingEvent]) -> None:
+        for event in due:
+            if event.held:
+                self._world.note("release", event.actor, RELEASED[event.kind], deviation=event.held)
+            event.fire()
+        # What became possible by this and is not held is seen in the same poll.
+        while True:
+            more = self._take_due()
+            if not more:
+                return
+            for event in more:
+                event.fire()
+
+    def _report(self) -> EventList:
+        reported: EventList = []
+        again: dict[int, int] = {}
+        sockets = self._world.network.sockets
+        for fd, mask in self._touched.items():
+            sock = sockets.get(fd)
+            key = self._keys.get(fd)
+            if sock is None or key is None:
+                continue
+            mask = key.events  # noqa: PLW2901 - level-triggered: whatever is watched and true
+            ready = (READ if mask & READ and sock.has_input() else 0) | (
+                WRITE if mask & WRITE and sock.has_room() else 0)
+            if ready:
+                reported.append((key, ready))
+                again[fd] = ready
+        self._touched = again
+        if self._callbacks:
+            callbacks, self._callbacks = self._callbacks, []
+            for callback in callbacks:
+                handle = self._world.loop.handle_for(callback)
+                reported.append((selectors.SelectorKey(-1, -1, READ, (handle, None)), READ))
+        return reported
+
+    # time
+
+    def _next_timer(self) -> Any | None:
+        for handle in self._world.loop.scheduled:
+            if not handle.cancelled():
+                return handle
+        return None
+
+    def _timer_is_due(self) -> bool:
+        handle = self._next_timer()
+        return handle is not None and handle.when() * 1e9 <= self._world.clock.now_ns
+
+    def _move_on(self) -> bool:
+        """Nothing is due: let time pass to the next timer, or see what was held back.
+
+        Returns whether the poll goes on (something became due) or ends (a timer fires).
+        """
+        handle = self._next_timer()
+        if handle is not None and self._may_pass(handle):
+            self._pass_time_to(handle)
+            return False
+        if self._pending:
+            soonest = min(event.due for event in self._pending)
+            for event in self._pending:
+                if event.due == soonest:
+                    event.due = self.polls
+            return True
+        if handle is not None:
+            self._pass_time_to(handle)
+            return False
+        raise WorldStuck("nothing can happen any more")
+
+    def _may_pass(self, handle: Any) -> bool:
+        """Tell whether time may pass to a timer before what is under way is seen."""
+        when = int(handle.when() * 1e9)
+        sleep = self._world.loop.is_sleep(handle)
+        return all(
+            when <= event.deadline_ns or (sleep and event.yields_to_sleep)
+            for event in self._pending
+        )
+
+    def _pass_time_to(self, handle: Any) -> None:
+        """Move the clock as epoll would wake: at the next whole millisecond."""
+        clock = self._world.clock
+        wait = max(int(handle.when() * 1e9) - clock.now_ns, 0)
+        rounded = -(-wait // MILLISECOND_NS) * MILLISECOND_NS
+        limit = min((event.deadline_ns for event in self._pending if not event.yields_to_sleep),
+                    default=NEVER_NS)
+        clock.advance_to(max(min(clock.now_ns + rounded, limit), clock.now_ns + wait + 1))
+        self._world.note_time()
+        if self._due_timers:
+            self._let_timers_come()
+
+    def _let_timers_come(self) -> None:
+        """Jump to the timers whose decision was to fire although other work is ready."""
+        world = self._world
+        now, bound, polls = world.clock.now_ns, world.latency_ns, self.polls
+        kept: list[tuple[int, int, Any]] = []
+        jump = 0
+        for due, value, handle in self._due_timers:
+            if handle.cancelled():
+                continue
+            when = int(handle.when() * 1e9)
+            if when <= now:
+                continue
+            at = due
+            if at < 0 and when - now <= bound:
+                at = polls + value // ORDERS
+            if at < 0 or at > polls or not self._may_pass(handle):
+                kept.append((at, value, handle))
+            else:
+                jump = max(jump, when)
+        self._due_timers = kept
+        if jump:
+            world.clock.advance_to(jump + 1)
+            world.note_time()

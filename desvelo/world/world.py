@@ -1,0 +1,381 @@
+"""One simulated world: a loop, a network, a clock and pools, driven by one decider.
+
+A world lives for one execution. Code runs in it through `World.run`; operations are started
+with `World.start` and come to life when a decision says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import random
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from desvelo.errors import DesveloError, StepLimitReached, UnsupportedInWorld, WorldStuck
+from desvelo.schedule.decisions import MAX_HOLD, Deviation, Key, Recorder
+from desvelo.schedule.policy import Fifo
+from desvelo.world import boundary
+from desvelo.world.actors import ACTOR, Actor
+from desvelo.world.any_order import ReadyPool
+from desvelo.world.clock import Clock
+from desvelo.world.jobs import Jobs, short_repr
+from desvelo.world.loop import WorldLoop
+from desvelo.world.network import Network
+from desvelo.world.operation import Operation
+from desvelo.world.selector import WorldSelector
+from desvelo.world.trace import Row, Trace
+from desvelo.world.tracing import LineTracer
+from desvelo.world.whereabouts import calling_line
+
+T = TypeVar("T")
+
+LATENCY = 0.1
+"""Virtual seconds by which the arrival of something under way may be late."""
+
+MAX_POLLS = 50_000
+"""Loop iterations after which an execution counts as one that never ends."""
+
+MODES = ("asyncio-order", "any-order")
+
+
+class World:
+    """The surroundings of one execution.
+
+    ``recorder`` takes the decisions (plain FIFO by default), ``seed`` feeds all randomness
+    that the target sees, ``latency`` is in virtual seconds, ``trace`` keeps a trace of what
+    happens. Must be closed; it is a context manager.
+
+    >>> async def nap():
+    ...     await asyncio.sleep(3600)
+    ...     return asyncio.get_running_loop().time()
+    >>> with World() as world:
+    ...     round(world.run(nap()) - 1000)
+    3600
+    """
+
+    def __init__(  # noqa: PLR0913 - settings of one world, all by keyword
+        self,
+        recorder: Recorder | None = None,
+        *,
+        seed: int = 0,
+        latency: float = LATENCY,
+        max_polls: int = MAX_POLLS,
+        mode: str = "asyncio-order",
+        trace: bool = False,
+        trace_files: Callable[[str], bool] | None = None,
+        network: dict[str, Any] | None = None,
+    ) -> None:
+        self.recorder = recorder or Recorder(Fifo())
+        self.clock = Clock()
+        self.latency_ns = int(latency * 1e9)
+        self.max_polls = max_polls
+        self.deciding = False
+        self.on_poll: Callable[[], None] | None = None
+        self.trace: Trace | None = Trace() if trace else None
+        self.tracing = trace
+        self._lines = LineTracer(self, trace_files) if trace else None
+        self.refusals: list[DesveloError] = []
+        """What the world refused, also when the target swallowed the error."""
+        self.loop_exceptions: list[dict[str, Any]] = []
+        self.operations: list[Operation] = []
+        self.network = Network(self, **(network or {}))
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        self._boundary = boundary.Boundary()
+        self._boundary.__enter__()
+        try:
+            self._random_before = random.getstate()
+            random.seed(seed)
+            self.loop = WorldLoop(self)
+        except BaseException:
+            self._boundary.__exit__()
+            raise
+        self.selector: WorldSelector = self.loop._selector  # noqa: SLF001 - ours
+        self.jobs = Jobs(self)
+        self._ready_pool = ReadyPool(self) if mode == "any-order" else None
+        if self._ready_pool is not None:
+            self.on_poll = self._ready_pool.on_poll
+        self._stop_at: int | None = None
+        self.closed = False
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    # decisions and events
+
+    def decide(self, kind: str, actor: str, limit: int) -> int:
+        """Take a decision, or answer 0 while the schedule is not being explored."""
+        if not self.deciding:
+            return 0
+        recorder = self.recorder
+        value = recorder.decide(kind, actor, limit)
+        if value and self.trace is not None:
+            deviation: Deviation = recorder.deviations[-1]
+            self.note("deviation", actor, deviation.describe(), deviation=str(deviation.key))
+        return value
+
+    def post(self, kind: str, actor: str, fire: Callable[[], None], *, delay_ns: int = 0,
+             unhurried: bool = False) -> None:
+        """Make something possible; the schedule decides when it is seen."""
+        self.selector.post(kind, actor, fire, delay_ns=delay_ns, unhurried=unhurried)
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time in nanoseconds."""
+        return self.clock.now_ns
+
+    def note(self, kind: str, lane: str, text: str, where: str = "", deviation: str = "") -> None:
+        """Write a row of the trace."""
+        if self.trace is not None:
+            self.trace.rows.append(
+                Row(self.selector.polls, self.clock.now_ns, lane, kind, text, where, deviation))
+
+    def note_time(self) -> None:
+        """Record that time has passed."""
+        if self.trace is not None:
+            self.note("time", "world", f"time is {self.clock.now_ns / 1e9 - 1000:.3f} s")
+
+    # running
+
+    def run(self, main: Coroutine[Any, Any, T] | asyncio.Future[T]) -> T:
+        """Run until a coroutine or future is done and return its result.
+
+        Raises `WorldStuck` when nothing can happen and it is not done, `StepLimitReached`
+        when it goes on for ever.
+        """
+        future = main if asyncio.isfuture(main) else self.loop.create_task(main)  # type: ignore[arg-type]
+        return self._inside(lambda: self.loop.run_until_complete(future))  # type: ignore[no-any-return]
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function, plain or async, with the loop running, and return its result."""
+        async def main() -> Any:
+            result = function(*arguments)
+            return await result if asyncio.iscoroutine(result) else result
+
+        return self.run(main())
+
+    def start(self, name: str, call: Callable[[], Any], *, at_once: bool = False) -> Operation:
+        """Let an operation arrive: it starts at the iteration that the schedule decides."""
+        operation = Operation(self, name, call)
+        self.operations.append(operation)
+        begin = lambda: self.selector.call(operation.begin)  # noqa: E731
+        if at_once:
+            begin()
+        else:
+            self.post("arrive", name, begin, unhurried=True)
+        return operation
+
+    def finish(self, operations: Iterable[Operation]) -> None:
+        """Run until all the given operations have ended."""
+        waiting = [operation for operation in operations if not operation.done]
+        if waiting:
+            left = {id(operation) for operation in waiting}
+            finished = self.loop.create_future()
+
+            def one_less(operation: Operation) -> None:
+                left.discard(id(operation))
+                if not left and not finished.done():
+                    finished.set_result(None)
+
+            for operation in waiting:
+                operation.on_end(one_less)
+            self.run(finished)
+
+    def step(self, polls: int) -> None:
+        """Run some iterations; stop early when only far-off timers are left."""
+        self._inside(lambda: self._run_polls(polls))
+
+    def settle(self) -> None:
+        """Run until nothing is under way: no delivery, no job, no step; timers may remain."""
+        self._inside(lambda: self._run_polls(self.max_polls))
+
+    def elapse(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+
+        self.run(wait())
+
+    def _run_polls(self, polls: int) -> None:
+        before, stop_at = self.on_poll, self.selector.polls + polls
+        loop, selector = self.loop, self.selector
+
+        def look() -> None:
+            if before is not None:
+                before()
+            if selector.polls >= stop_at or self.is_quiet():
+                loop.stop()
+
+        self.on_poll = look
+        try:
+            if not self.is_quiet():
+                loop.run_forever()
+        except WorldStuck:
+            pass
+        finally:
+            self.on_poll = before
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing is ready, under way or about to be woken by a near timer."""
+        loop = self.loop
+        if loop._ready or self.selector.busy():  # noqa: SLF001
+            return False
+        if self._ready_pool is not None and self._ready_pool.busy():
+            return False
+        timers = loop.scheduled
+        return not timers or timers[0].when() * 1e9 > self.clock.now_ns + self.latency_ns
+
+    def _inside(self, action: Callable[[], Any]) -> Any:
+        if self.closed:
+            raise DesveloError("this world is closed")
+        outer = boundary.current()
+        if outer is not None:
+            raise UnsupportedInWorld(f"a world inside a world, at {calling_line()}: run them one after the other")
+        boundary.enter(self)
+        if self._lines is not None:
+            self._lines.start()
+        try:
+            return action()
+        finally:
+            if self._lines is not None:
+                self._lines.stop()
+            boundary.leave()
+
+    # what the target asks of its surroundings
+
+    def random_bytes(self, size: int) -> bytes:
+        """Return randomness that is the same in every run of this execution."""
+        return self._random.randbytes(size)
+
+    def block_for(self, seconds: float) -> None:
+        """``time.sleep``: in a job its thread sleeps; in the loop's thread all stands still."""
+        nanoseconds = max(int(seconds * 1e9), 0)
+        if self.jobs.running is not None:
+            self.jobs.slept_ns += nanoseconds
+        else:
+            self.clock.advance_to(self.clock.now_ns + nanoseconds)
+            self.note_time()
+
+    def getaddrinfo(self, host: Any, port: Any, family: int = 0, type: int = 0,  # noqa: A002
+                    proto: int = 0, flags: int = 0) -> list[Any]:
+        """Resolve a name as ``socket.getaddrinfo`` does, in the simulated network."""
+        number = _port_number(port)
+        kind = socket.SocketKind(type) if type else socket.SOCK_STREAM
+        passive = bool(flags & socket.AI_PASSIVE)
+        answers = []
+        for found, address in self.network.resolve(host, family, passive=passive):
+            where = (address, number) if found == socket.AF_INET else (address, number, 0, 0)
+            answers.append(AddressInfo((socket.AddressFamily(found), kind, proto or socket.IPPROTO_TCP, "", where)))
+        return answers
+
+    def check_thread(self, call: str) -> None:
+        """Refuse a foreign thread: its timing would not be under control."""
+        if threading.get_ident() != boundary._thread:  # noqa: SLF001 - one idea in two files
+            raise UnsupportedInWorld(f"{call} from another thread, at {calling_line()}: threads are outside this world")
+
+    def refuse_descriptor(self, fd: int) -> None:
+        """Say why a real descriptor cannot be watched."""
+        raise UnsupportedInWorld(
+            f"descriptor {fd} was given to the event loop at {calling_line()}: it belongs to the real process, "
+            "not to the simulated network")
+
+    def refuse_process_pool(self) -> None:
+        """Say why a pool of processes cannot be used."""
+        raise UnsupportedInWorld(
+            f"ProcessPoolExecutor at {calling_line()}: child processes would run outside the simulated world; "
+            "use a thread pool in this scenario")
+
+    @staticmethod
+    def is_control(error: BaseException) -> bool:
+        """Tell whether an exception is the world's own way out, not the target's."""
+        return isinstance(error, (WorldStuck, StepLimitReached, KeyboardInterrupt))
+
+    # what went wrong
+
+    def on_loop_exception(self, context: dict[str, Any]) -> None:
+        """Keep what the loop's exception handler was told."""
+        if not self.closed:
+            self.loop_exceptions.append(context)
+            if self.trace is not None:
+                error = context.get("exception")
+                said = f"{context.get('message')}" + (f": {type(error).__name__}: {error}" if error else "")
+                self.note("loop-error", ACTOR.get().lane, short_repr(said, 200).strip("'\""))
+
+    def unfinished_tasks(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks that are not done, in the order of their creation."""
+        tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
+        return sorted(tasks, key=lambda task: getattr(task, "_desvelo_number", 0))
+
+    # the end
+
+    def close(self) -> None:
+        """End the world: cancel what is left, close the loop, put the process back."""
+        if self.closed:
+            return
+        try:
+            self.deciding = False
+            self.trace, self.tracing = None, False
+            self._lines = None
+            self._abandon()
+        finally:
+            self.closed = True
+            self.loop.close()
+            random.setstate(self._random_before)
+            self._boundary.__exit__()
+
+    def _abandon(self) -> None:
+        """Cancel what is left and let it end, within a bound, without judging it."""
+        left = self.unfinished_tasks()
+        if left or self.loop._asyncgens:  # type: ignore[attr-defined]  # noqa: SLF001
+            self.max_polls = self.selector.polls + 2_000
+            for _ in range(3):
+                for task in left:
+                    task.cancel()
+                try:
+                    self.settle()
+                except DesveloError:
+                    break
+                left = self.unfinished_tasks()
+                if not left:
+                    break
+            for task in left:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+        for sock in list(self.network.sockets.values()):
+            sock.forget_silently()
+
+
+class AddressInfo(tuple[Any, ...]):
+    """One answer of ``getaddrinfo``, whose hash does not depend on the hashes of strings."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        family, _, _, _, where = self
+        return int(family) * 1_000_003 + sum(ord(c) * (i + 1) for i, c in enumerate(where[0])) + where[1]
+
+
+def _port_number(port: Any) -> int:
+    if port is None or port == "":
+        return 0
+    if isinstance(port, (str, bytes)):
+        text = port.decode() if isinstance(port, bytes) else port
+        if text.isdigit():
+            return int(text)
+        services = {"http": 80, "https": 443, "postgresql": 5432, "redis": 6379}
+        if text in services:
+            return services[text]
+        raise socket.gaierror(socket.EAI_SERVICE, f"Servname not supported: {text}")
+    return int(port)
+
+
+def collect_young() -> None:
+    """Collect what one execution made; meant to run with automatic collection off."""
+    gc.collect(0)
+
+
