@@ -7,6 +7,10 @@ replayed. Start with `explore`; for Hypothesis machines see `ConcurrentMachine`.
 
 from desvelo.explore import explore
 from desvelo.finding.finding import Finding
+from desvelo.machine import fault
+from desvelo.machine.concurrent import ConcurrentMachine
+from desvelo.machine.rules import at_rest, operation
+from desvelo.targets import current_target
 
-__all__ = ["Finding", "explore"]
+__all__ = ["ConcurrentMachine", "Finding", "at_rest", "current_target", "explore", "fault", "operation"]
 __version__ = "0.1.0"

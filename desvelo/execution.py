@@ -8,7 +8,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from desvelo.errors import DesveloError, OutsideWorldError, StepLimitReached, TargetError, UnsupportedInWorld, WorldStuck
+from desvelo.errors import (
+    DesveloError,
+    OutsideWorldError,
+    StepLimitReached,
+    TargetError,
+    UnsupportedInWorld,
+    WorldStuck,
+)
 from desvelo.failure import Deadlock, Failure, Hang, failure_of, site_of, waiting_at
 from desvelo.oracle.leaks import left_open, leak_from_loop
 from desvelo.scenario import Scenario
@@ -40,26 +47,52 @@ class Outcome:
     results: dict[str, str] = field(default_factory=dict)
     refusals: list[DesveloError] = field(default_factory=list)
     virtual_seconds: float = 0.0
+    polls: int = 0
+    """Iterations of the loop from the first arrival to the end of the last operation."""
 
 
-def execute(scenario: Scenario, policy: Decider, settings: Settings, *, seed: int = 0,
-            only: Collection[str] | None = None, trace: bool = False) -> Outcome:
+def execute(
+    scenario: Scenario,
+    policy: Decider,
+    settings: Settings,
+    *,
+    seed: int = 0,
+    only: Collection[str] | None = None,
+    trace: bool = False,
+) -> Outcome:
     """Run a scenario once and judge it.
 
     ``only`` restricts it to some of its operations. Raises `TargetError` when the scenario
     cannot be set up or asks for what the world does not have.
     """
     recorder = Recorder(policy, keep_kinds=trace)
-    world = World(recorder, seed=seed, latency=settings.latency, mode=settings.mode,
-                  max_polls=settings.max_polls, trace=trace, trace_files=settings.trace_files)
+    world = World(
+        recorder,
+        seed=seed,
+        latency=settings.latency,
+        mode=settings.mode,
+        max_polls=settings.max_polls,
+        trace=trace,
+        trace_files=settings.trace_files,
+    )
     try:
         run = _Run(scenario, world, settings, only)
         failure = run.failure()
         kept = world.trace
         return Outcome(
-            recorder.schedule(seed), failure, run.names, recorder.asked, recorder.kinds, kept,
-            {operation.name: operation.outcome() for operation in world.operations} if trace else {},
-            list(world.refusals), world.clock.now_ns / 1e9 - 1000)
+            recorder.schedule(seed),
+            failure,
+            run.names,
+            recorder.asked,
+            recorder.kinds,
+            kept,
+            {operation.name: operation.outcome() for operation in world.operations}
+            if trace
+            else {},
+            list(world.refusals),
+            world.clock.now_ns / 1e9 - 1000,
+            run.polls,
+        )
     finally:
         world.close()
 
@@ -67,12 +100,15 @@ def execute(scenario: Scenario, policy: Decider, settings: Settings, *, seed: in
 class _Run:
     """The phases of one execution."""
 
-    def __init__(self, scenario: Scenario, world: World, settings: Settings, only: Collection[str] | None) -> None:
+    def __init__(
+        self, scenario: Scenario, world: World, settings: Settings, only: Collection[str] | None
+    ) -> None:
         self._scenario = scenario
         self._world = world
         self._settings = settings
         self._only = only
         self.names: tuple[str, ...] = ()
+        self.polls = 0
 
     def failure(self) -> Failure | None:
         state = self._set_up()
@@ -94,13 +130,19 @@ class _Run:
             calls = world.call(scenario.operations, state)
         except DesveloError as error:
             if isinstance(error, WorldStuck):
-                raise TargetError(f"scenario {scenario.name!r}: setup() waits for something that never comes") from error
+                raise TargetError(
+                    f"scenario {scenario.name!r}: setup() waits for something that never comes"
+                ) from error
             if isinstance(error, (UnsupportedInWorld, OutsideWorldError)):
-                raise TargetError(f"scenario {scenario.name!r} cannot run in the simulated world: {error}") from error
+                raise TargetError(
+                    f"scenario {scenario.name!r} cannot run in the simulated world: {error}"
+                ) from error
             raise
         except Exception as error:
-            raise TargetError(f"scenario {scenario.name!r}: setup() failed: {type(error).__name__}: {error} "
-                              f"({site_of(error)})") from error
+            raise TargetError(
+                f"scenario {scenario.name!r}: setup() failed: {type(error).__name__}: {error} "
+                f"({site_of(error)})"
+            ) from error
         if self._only is not None:
             calls = {name: call for name, call in calls.items() if name in self._only}
         self.names = tuple(calls)
@@ -109,6 +151,7 @@ class _Run:
 
     def _operate(self, state: Any) -> Failure | None:
         world = self._world
+        before = world.selector.polls
         world.deciding = True
         operations = [world.start(name, call) for name, call in self._calls.items()]
         del self._calls
@@ -120,6 +163,7 @@ class _Run:
             return hang(operations, error)
         finally:
             world.deciding = False
+            self.polls = world.selector.polls - before
         return failed_operation(operations)
 
     def _call(self, where: str, function: Callable[..., Any], state: Any) -> Failure | None:
@@ -139,7 +183,12 @@ class _Run:
         try:
             world.settle()
         except StepLimitReached as limit:
-            return Failure("hang", Hang(f"after teardown() it never comes to rest: {limit}"), "teardown", "teardown")
+            return Failure(
+                "hang",
+                Hang(f"after teardown() it never comes to rest: {limit}"),
+                "teardown",
+                "teardown",
+            )
         if self._scenario.has_teardown:
             return left_open(world)
         return None
@@ -171,17 +220,28 @@ def deadlock(operations: list[Operation]) -> Failure:
     """Say who waits where when nothing can happen any more."""
     waiting = [operation for operation in operations if not operation.done]
     lines = tuple(
-        f"{operation.name} waits at {waiting_at(operation.task)}" if operation.task is not None
-        else f"{operation.name} has not started" for operation in waiting)
-    return Failure("deadlock", Deadlock(f"nothing can happen any more: {'; '.join(lines)}"), "deadlock",
-                   waiting[0].name if waiting else "", lines)
+        f"{operation.name} waits at {waiting_at(operation.task)}"
+        if operation.task is not None
+        else f"{operation.name} has not started"
+        for operation in waiting
+    )
+    return Failure(
+        "deadlock",
+        Deadlock(f"nothing can happen any more: {'; '.join(lines)}"),
+        "deadlock",
+        waiting[0].name if waiting else "",
+        lines,
+    )
 
 
 def hang(operations: list[Operation], limit: StepLimitReached) -> Failure:
     """Say who is still running when the bound on iterations is reached."""
     running = [operation for operation in operations if not operation.done]
-    lines = tuple(f"{operation.name} is at {waiting_at(operation.task)}" for operation in running
-                  if operation.task is not None)
+    lines = tuple(
+        f"{operation.name} is at {waiting_at(operation.task)}"
+        for operation in running
+        if operation.task is not None
+    )
     return Failure("hang", Hang(f"{limit}: {'; '.join(lines)}"), "hang", "", lines)
 
 
@@ -192,7 +252,9 @@ def failed_operation(operations: list[Operation]) -> Failure | None:
         if error is None or (operation.cancelled and operation.cancel_wanted):
             continue
         if isinstance(error, (UnsupportedInWorld, OutsideWorldError)):
-            raise TargetError(f"operation {operation.name!r} cannot run in the simulated world: {error}") from error
+            raise TargetError(
+                f"operation {operation.name!r} cannot run in the simulated world: {error}"
+            ) from error
         if isinstance(error, asyncio.CancelledError):
             return Failure("error", error, f"{operation.name} cancelled", operation.name)
         return failure_of(error, operation.name)

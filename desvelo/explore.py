@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,13 +20,13 @@ from desvelo.finding.shrink import Attempt, Minimum, Shrinker
 from desvelo.finding.source import source_hash
 from desvelo.scenario import Scenario, load_scenario
 from desvelo.schedule.decisions import Schedule
-from desvelo.schedule.policy import Fifo, Recorded, Sequential, make_policy
+from desvelo.schedule.policy import Fifo, Recorded, Scale, Sequential, make_policy
 from desvelo.story.story import tell
 from desvelo.world import MODES
 from desvelo.world.boundary import Boundary
 from desvelo.world.tracing import is_own_code
 
-FULL_COLLECTION_EVERY = 500
+FULL_COLLECTION_EVERY = 20
 
 
 @dataclass
@@ -62,13 +63,17 @@ def explore(  # noqa: PLR0913 - the public contract: settings by keyword
     >>> class LostUpdate:
     ...     def setup(self):
     ...         return {"hits": 0}
+    ...
     ...     def operations(self, state):
     ...         async def hit():
     ...             import asyncio
+    ...
     ...             seen = state["hits"]
     ...             await asyncio.sleep(0)
     ...             state["hits"] = seen + 1
+    ...
     ...         return {"one": hit, "two": hit}
+    ...
     ...     def check(self, state):
     ...         assert state["hits"] == 2, state["hits"]
     >>> finding = explore(LostUpdate, max_seconds=5, seed=1)
@@ -87,8 +92,14 @@ def explore(  # noqa: PLR0913 - the public contract: settings by keyword
         raise UsageError(f"max_seconds is {max_seconds}; it must be more than 0")
     make_policy(policy, 0, 1)
     settings = Settings(mode=mode, leaks=leaks, trace_files=files_to_trace(trace))
-    exploration = _Exploration(scenario, settings, policy, int.from_bytes(_fresh_seed()) if seed is None else seed,
-                               Path(save) if save is not None else None, tuple(trace or ()))
+    exploration = _Exploration(
+        scenario,
+        settings,
+        policy,
+        int.from_bytes(_fresh_seed()) if seed is None else seed,
+        Path(save) if save is not None else None,
+        tuple(trace or ()),
+    )
     with Boundary(), young_garbage_only():
         return exploration.run(max_seconds, max_executions, on_progress, statistics or Progress())
 
@@ -110,12 +121,16 @@ def young_garbage_only() -> Iterator[None]:
     gc.collect()
     gc.freeze()
     gc.disable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if enabled:
-            gc.enable()
+    with warnings.catch_warnings():
+        # What a failing execution leaves open has been judged by then; it need not warn as well.
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            yield
+        finally:
+            gc.collect()
+            gc.unfreeze()
+            if enabled:
+                gc.enable()
 
 
 def files_to_trace(names: Iterable[str] | None) -> Callable[[str], bool]:
@@ -138,8 +153,15 @@ def files_to_trace(names: Iterable[str] | None) -> Callable[[str], bool]:
 class _Exploration:
     """One call of `explore`."""
 
-    def __init__(self, scenario: Scenario, settings: Settings, policy: str, seed: int, save: Path | None,
-                 trace: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        settings: Settings,
+        policy: str,
+        seed: int,
+        save: Path | None,
+        trace: tuple[str, ...],
+    ) -> None:
         self._scenario = scenario
         self._settings = settings
         self._policy = policy
@@ -150,19 +172,28 @@ class _Exploration:
         self._warned = False
         self._sequential_is_sound = True
 
-    def run(self, max_seconds: float, max_executions: int | None, on_progress: Callable[[Progress], None] | None,
-            progress: Progress) -> Finding | None:
+    def run(
+        self,
+        max_seconds: float,
+        max_executions: int | None,
+        on_progress: Callable[[Progress], None] | None,
+        progress: Progress,
+    ) -> Finding | None:
         self._started = time.perf_counter()
         # The first run of a process imports and caches; it is not like the others.
         self._execute_fifo()
         first = self._execute_fifo(trace=True)
         second = self._execute_fifo(trace=True)
         progress.executions = 1
-        if first.trace is not None and second.trace is not None and first.trace.digest() != second.trace.digest():
+        if (
+            first.trace is not None
+            and second.trace is not None
+            and first.trace.digest() != second.trace.digest()
+        ):
             return self._nondeterministic(first, second, progress)
         if first.failure is not None:
             return self._found(first, progress)
-        length = max(first.decisions, 1)
+        scale = scale_of(first, self._settings)
         schedules: set[Schedule] = {first.schedule}
         while True:
             progress.seconds = time.perf_counter() - self._started
@@ -174,7 +205,7 @@ class _Exploration:
             if max_executions is not None and progress.executions >= max_executions:
                 return None
             seed = self._seed * 1_000_003 + progress.executions
-            policy = make_policy(self._policy, seed, length)
+            policy = make_policy(self._policy, seed, scale)
             outcome = execute(self._scenario, policy, self._settings, seed=0)
             progress.executions += 1
             self._warn(outcome)
@@ -192,7 +223,9 @@ class _Exploration:
     def _warn(self, outcome: Outcome) -> None:
         if outcome.refusals and not self._warned:
             self._warned = True
-            sys.stderr.write(f"desvelo: the target caught an error of the simulated world: {outcome.refusals[0]}\n")
+            sys.stderr.write(
+                f"desvelo: the target caught an error of the simulated world: {outcome.refusals[0]}\n"
+            )
 
     # from failure to finding
 
@@ -203,7 +236,11 @@ class _Exploration:
         early = self._finding(best, outcome, progress.executions, seconds)
         self._write(early)
         one, two = self._repeat(best), self._repeat(best)
-        if one.failure is None or one.failure.identity() != best.failure.identity() or _differ(one, two):
+        if (
+            one.failure is None
+            or one.failure.identity() != best.failure.identity()
+            or _differ(one, two)
+        ):
             return self._nondeterministic(one, two, progress, outcome.failure)
         self._sequential_is_sound = self._sound(best.operations)
         shrinker = Shrinker(self._attempt, best, sound=self._may_drop_to)
@@ -218,13 +255,22 @@ class _Exploration:
         return finding
 
     def _attempt(self, operations: tuple[str, ...], schedule: Schedule) -> Attempt:
-        outcome = execute(self._scenario, Recorded(schedule.values()), self._settings, seed=schedule.seed,
-                          only=operations)
-        return Attempt(outcome.failure, outcome.schedule, outcome.kinds or self._kinds(operations, schedule))
+        outcome = execute(
+            self._scenario,
+            Recorded(schedule.values()),
+            self._settings,
+            seed=schedule.seed,
+            only=operations,
+        )
+        return Attempt(
+            outcome.failure, outcome.schedule, outcome.kinds or self._kinds(operations, schedule)
+        )
 
     def _sound(self, operations: tuple[str, ...]) -> bool:
         """Tell whether the operations end well one after the other."""
-        return execute(self._scenario, Sequential(), self._settings, only=operations).failure is None
+        return (
+            execute(self._scenario, Sequential(), self._settings, only=operations).failure is None
+        )
 
     def _may_drop_to(self, operations: tuple[str, ...]) -> bool:
         return not self._sequential_is_sound or self._sound(operations)
@@ -232,12 +278,27 @@ class _Exploration:
     def _kinds(self, operations: tuple[str, ...], schedule: Schedule) -> list[tuple[str, str]]:
         if schedule.deviations:
             return []
-        return execute(self._scenario, Fifo(), self._settings, seed=schedule.seed, only=operations,
-                       trace=True).kinds or []
+        return (
+            execute(
+                self._scenario,
+                Fifo(),
+                self._settings,
+                seed=schedule.seed,
+                only=operations,
+                trace=True,
+            ).kinds
+            or []
+        )
 
     def _repeat(self, best: Minimum) -> Outcome:
-        return execute(self._scenario, Recorded(best.schedule.values()), self._settings, seed=best.schedule.seed,
-                       only=best.operations, trace=True)
+        return execute(
+            self._scenario,
+            Recorded(best.schedule.values()),
+            self._settings,
+            seed=best.schedule.seed,
+            only=best.operations,
+            trace=True,
+        )
 
     def _fifo_trace(self, operations: tuple[str, ...]) -> Outcome:
         return execute(self._scenario, Fifo(), self._settings, seed=0, only=operations, trace=True)
@@ -245,16 +306,33 @@ class _Exploration:
     def _finding(self, best: Minimum, outcome: Outcome, executions: int, seconds: float) -> Finding:
         failure = best.failure
         return Finding(
-            kind=kind_of(failure, sound=self._sequential_is_sound), error=failure.error, site=failure.site, scenario=self._scenario.reference,
-            operations=list(best.operations), schedule=best.schedule, decisions=dense(outcome), executions=executions,
-            seconds=seconds, digest=outcome.trace.digest() if outcome.trace is not None else "",
-            settings={"latency": self._settings.latency, "mode": self._settings.mode, "leaks": self._settings.leaks,
-                      "policy": self._policy, "seed": self._seed, "trace": list(self._trace)},
-            inputs=list(best.operations), source=source_hash(self._scenario.file),
-            trace_rows=rows_of(outcome), label="any-order" if self._settings.mode == "any-order" else "")
+            kind=kind_of(failure, sound=self._sequential_is_sound),
+            error=failure.error,
+            site=failure.site,
+            scenario=self._scenario.reference,
+            operations=list(best.operations),
+            schedule=best.schedule,
+            decisions=dense(outcome),
+            executions=executions,
+            seconds=seconds,
+            digest=outcome.trace.digest() if outcome.trace is not None else "",
+            settings={
+                "latency": self._settings.latency,
+                "mode": self._settings.mode,
+                "leaks": self._settings.leaks,
+                "policy": self._policy,
+                "seed": self._seed,
+                "trace": list(self._trace),
+            },
+            inputs=list(best.operations),
+            source=source_hash(self._scenario.file),
+            trace_rows=rows_of(outcome),
+            label="any-order" if self._settings.mode == "any-order" else "",
+        )
 
-    def _nondeterministic(self, one: Outcome, two: Outcome, progress: Progress,
-                          failure: Failure | None = None) -> Finding:
+    def _nondeterministic(
+        self, one: Outcome, two: Outcome, progress: Progress, failure: Failure | None = None
+    ) -> Finding:
         difference = None
         if one.trace is not None and two.trace is not None:
             difference = one.trace.first_difference(two.trace)
@@ -265,11 +343,17 @@ class _Exploration:
             text += f": one failed with {failure.summary()}, the other did not"
         error = Nondeterminism(text)
         found = Failure("nondeterminism", error, "nondeterminism")
-        finding = self._finding(Minimum(one.operations, one.schedule, found), one, progress.executions,
-                                time.perf_counter() - self._started)
+        finding = self._finding(
+            Minimum(one.operations, one.schedule, found),
+            one,
+            progress.executions,
+            time.perf_counter() - self._started,
+        )
         finding.replays = False
-        finding.story_text = (f"{text}.\nSomething in the target is not under control: real time, real randomness, an "
-                              "object's address or the order of a set. Until that is gone no failure can be replayed.")
+        finding.story_text = (
+            f"{text}.\nSomething in the target is not under control: real time, real randomness, an "
+            "object's address or the order of a set. Until that is gone no failure can be replayed."
+        )
         self._write(finding)
         return finding
 
@@ -283,8 +367,20 @@ class _Exploration:
             replacing.path.unlink(missing_ok=True)
 
 
+def scale_of(plain: Outcome, settings: Settings) -> Scale:
+    """Return the measures of the plain run, which the policies spread their surprises over."""
+    return Scale(
+        decisions=max(plain.decisions, 1),
+        polls=max(plain.polls, 1),
+        arrivals=len(plain.operations),
+        any_order=settings.mode == "any-order",
+    )
+
+
 def _differ(one: Outcome, two: Outcome) -> bool:
-    return one.trace is not None and two.trace is not None and one.trace.digest() != two.trace.digest()
+    return (
+        one.trace is not None and two.trace is not None and one.trace.digest() != two.trace.digest()
+    )
 
 
 def kind_of(failure: Failure, *, sound: bool) -> str:
@@ -308,5 +404,7 @@ def rows_of(outcome: Outcome, limit: int = 2000) -> list[list[Any]]:
     """Return the trace as plain lists, for the file."""
     if outcome.trace is None:
         return []
-    return [[row.poll, row.time_ns, row.lane, row.kind, row.text, row.where, row.deviation]
-            for row in outcome.trace.rows[:limit]]
+    return [
+        [row.poll, row.time_ns, row.lane, row.kind, row.text, row.where, row.deviation]
+        for row in outcome.trace.rows[:limit]
+    ]

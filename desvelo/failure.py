@@ -103,5 +103,38 @@ def describe_traceback(error: BaseException) -> str:
             lines.append(f"  {display_path(frame.filename)}:{frame.lineno} in {frame.name}")
             if frame.line:
                 lines.append(f"    {frame.line}")
-    head = f"{type(error).__name__}: {error}"
-    return re.sub(r"0x[0-9a-f]{6,}", "0x…", "\n".join([*lines, head]))
+    return without_addresses("\n".join([*lines, f"{type(error).__name__}: {error}"]))
+
+
+MOST_LINES = 8
+"""Lines of an error's text that a story quotes."""
+
+
+def failing_lines(error: BaseException) -> list[str]:
+    """Return the way to an error, one line for each of the user's functions, and what it says.
+
+    >>> try:
+    ...     raise ValueError("no such code")
+    ... except ValueError as error:
+    ...     failing_lines(error)[-1]
+    'ValueError: no such code'
+    """
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not is_foreign(f.filename)]
+    own = [frame for frame in frames if not is_installed(frame.filename)] or frames[-1:]
+    lines = []
+    if len(own) > 1:
+        lines += [f"{display_path(f.filename)}:{f.lineno} in {f.name}" for f in own[-3:-1]]
+    if own and own[-1].line:
+        lines.append(" ".join(own[-1].line.split()))
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    lines += [line for line in said.splitlines() if line.strip()][:MOST_LINES]
+    return [without_addresses(line) for line in lines]
+
+
+def without_addresses(text: str) -> str:
+    """Blank addresses, which differ between two runs of one schedule.
+
+    >>> without_addresses("<Row object at 0x7f0011223344>")
+    '<Row object at 0x…>'
+    """
+    return re.sub(r"0x[0-9a-f]{6,}", "0x…", text)

@@ -29,18 +29,23 @@ class Scenario:
         self.reference = reference or _reference_of(source)
         self.runtime: str = getattr(source, "runtime", "asyncio")
         if self.runtime not in RUNTIMES:
-            raise UsageError(f"scenario {self.name!r}: runtime is {self.runtime!r}; it is one of {', '.join(RUNTIMES)}")
+            raise UsageError(
+                f"scenario {self.name!r}: runtime is {self.runtime!r}; it is one of {', '.join(RUNTIMES)}"
+            )
         if self.runtime == "threads":
             raise UsageError(
                 f"scenario {self.name!r}: runtime 'threads' is not available in this version; write the "
-                "operations as async functions with asyncio.to_thread, or wait for controlled threads")
+                "operations as async functions with asyncio.to_thread, or wait for controlled threads"
+            )
         self._setup = self._optional(source, "setup")
         self._check = self._optional(source, "check")
         self._teardown = self._optional(source, "teardown")
         operations = self._optional(source, "operations")
         if operations is None:
-            raise UsageError(f"scenario {self.name!r} has no function operations(state); it returns a dict of "
-                             "name to function, which are run concurrently")
+            raise UsageError(
+                f"scenario {self.name!r} has no function operations(state); it returns a dict of "
+                "name to function, which are run concurrently"
+            )
         self._operations: Callable[..., Any] = operations
         self.has_teardown = self._teardown is not None
         self.file: str | None = _file_of(source)
@@ -48,7 +53,9 @@ class Scenario:
     def _optional(self, source: Any, name: str) -> Callable[..., Any] | None:
         value = getattr(source, name, None)
         if value is not None and not callable(value):
-            raise UsageError(f"scenario {self.name!r}: {name} is {type(value).__name__}, not a function")
+            raise UsageError(
+                f"scenario {self.name!r}: {name} is {type(value).__name__}, not a function"
+            )
         return value
 
     def setup(self) -> Any:
@@ -59,8 +66,10 @@ class Scenario:
         """Return the operations by name; raises `UsageError` when they are not that."""
         found = self._operations(state)
         if not isinstance(found, Mapping) or not all(callable(call) for call in found.values()):
-            raise UsageError(f"scenario {self.name!r}: operations(state) returned {type(found).__name__}; it must "
-                             "be a dict of name to function")
+            raise UsageError(
+                f"scenario {self.name!r}: operations(state) returned {type(found).__name__}; it must "
+                "be a dict of name to function"
+            )
         if not found:
             raise UsageError(f"scenario {self.name!r}: operations(state) returned no operation")
         return {str(name): call for name, call in found.items()}
@@ -81,7 +90,11 @@ def load_scenario(reference: str) -> Scenario:
     import.
     """
     place, _, name = reference.partition(":")
-    module = _import_file(Path(place)) if place.endswith(".py") or "/" in place else _import_module(place)
+    module = (
+        _import_file(Path(place))
+        if place.endswith(".py") or "/" in place
+        else _import_module(place)
+    )
     source: Any = module
     if name:
         source = getattr(module, name, None)
@@ -132,11 +145,15 @@ def _import_module(name: str) -> types.ModuleType:
             raise UsageError(f"there is no module {name!r} (nor a file of that name)") from error
         raise TargetError(f"module {name!r} does not import: {error}") from error
     except Exception as error:
-        raise TargetError(f"module {name!r} does not import: {type(error).__name__}: {error}") from error
+        raise TargetError(
+            f"module {name!r} does not import: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _file_of(source: Any) -> str | None:
-    module = source if isinstance(source, types.ModuleType) else sys.modules.get(type(source).__module__)
+    module = (
+        source if isinstance(source, types.ModuleType) else sys.modules.get(type(source).__module__)
+    )
     return getattr(module, "__file__", None)
 
 

@@ -65,13 +65,18 @@ def hostile_codes() -> SearchStrategy[str | None]:
 
 
 _CONTROLS = ("\x00", "\x07", "\x1b[2J", "\x7f", "\r\nX-Injected: 1", "\u2028", "\u202e")
-_LENGTHS = (255, 256, 1_601, 2_705, 8_191, 65_536)
+_LENGTHS = (255, 256, 1_601, 2_705, 8_191, 16_384)
 _INJECTIONS = (
     "*", "%", "_", "?", "[", ":", "TEST-001:*", "TEST-%", "../../etc/passwd", "/dev/null", "null",
     "undefined", "NaN", "True", "-1", "1e309", "{0}", "%s%n", "${jndi:ldap://localhost/x}",
     "' OR '1'='1", "'; DROP TABLE patients; --", "TEST-001'", '"', "\\", "$1",
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "&lt;", "]]>",
 )  # fmt: skip
+
+
+# Made once: pools are drawn at every execution, and making a strategy takes longer than drawing.
+_IN_USE = patient_codes()
+_SHAPES = st.sampled_from(((False, False), (True, False), (False, True), (True, True)))
 
 
 @composite
@@ -88,12 +93,12 @@ def code_pools(draw: DrawFn, codes: SearchStrategy[str] | None = None) -> tuple[
     >>> minimal(code_pools(), lambda pool: len(pool) == 3)
     ('TEST-001', 'test-001', 'TEST-002')
     """
-    code = draw(patient_codes() if codes is None else codes)
+    code = draw(_IN_USE if codes is None else codes)
     pool = [code]
-    shape = draw(st.sampled_from(["one", "spelled twice", "unrelated", "all"]))
-    if shape in ("spelled twice", "all"):
+    spelled_twice, unrelated = draw(_SHAPES)
+    if spelled_twice:
         pool.append(draw(confusable_with(code)))
-    if shape in ("unrelated", "all"):
+    if unrelated:
         pool.append(draw(_unrelated_to(code)))
     return tuple(pool)
 

@@ -22,6 +22,8 @@ from strategies.parts import (
     START,
     Json,
     detections,
+    dictionaries,
+    literally,
     names,
     patient_infos,
     timestamps,
@@ -46,9 +48,8 @@ def detection_completed(codes: Codes = None) -> SearchStrategy[Json]:
         "patient_info": patient_infos(),
         "processing_time": st.integers(0, 30_000).map(lambda ms: ms / 1000),
         "metadata": st.dictionaries(names, words | st.integers(0, 100), max_size=3),
-        "total_detected": st.none(),
     }
-    detailed = st.fixed_dictionaries(
+    detailed = dictionaries(
         {
             "patient_code": codes_or_default(codes),
             "timestamp": timestamps(),
@@ -58,7 +59,8 @@ def detection_completed(codes: Codes = None) -> SearchStrategy[Json]:
         },
         optional=optional,
     )
-    return codes_or_default(codes).map(plain_completed) | detailed.map(_counted)
+    counted = st.builds(_counted, detailed, st.booleans())
+    return literally(codes_or_default(codes).map(plain_completed) | counted)
 
 
 def plain_completed(code: str) -> Json:
@@ -72,8 +74,8 @@ def plain_completed(code: str) -> Json:
     }
 
 
-def _counted(payload: Json) -> Json:
-    if "total_detected" in payload:
+def _counted(payload: Json, said: bool) -> Json:
+    if said:
         payload["total_detected"] = len(payload["detections"])
     return payload
 
@@ -106,7 +108,7 @@ def patient_updated(codes: Codes = None) -> SearchStrategy[Json]:
             "reason": words,
         }
     )
-    return codes_or_default(codes).map(plain_update) | detailed
+    return literally(codes_or_default(codes).map(plain_update) | detailed)
 
 
 def plain_update(code: str) -> Json:
@@ -148,7 +150,7 @@ def analysis_ready(codes: Codes = None) -> SearchStrategy[Json]:
     """
     kinds = st.sampled_from(["risk", "healing", "trend"])
     triggers = st.lists(kinds, max_size=2, unique=True)
-    return st.builds(_analysis, webhook_ids(), codes_or_default(codes), kinds, triggers)
+    return literally(st.builds(_analysis, webhook_ids(), codes_or_default(codes), kinds, triggers))
 
 
 def _analysis(analysis_id: str, code: str, kind: str, triggers: list[str]) -> Json:
@@ -220,10 +222,9 @@ def _changes() -> SearchStrategy[Json]:
         "age_range": _change(AGE_RANGES),
         "gender": _change(GENDERS),
     }
-    return st.fixed_dictionaries(
-        {"risk_level": _change(RISK_LEVELS)}, optional=others
-    ) | st.fixed_dictionaries(
-        {"mobility_status": _change(("independent", "assisted", "bedridden"))}, optional=others
+    mobility = _change(("independent", "assisted", "bedridden"))
+    return dictionaries({"risk_level": _change(RISK_LEVELS)}, others) | dictionaries(
+        {"mobility_status": mobility}, others
     )
 
 

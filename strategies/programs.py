@@ -30,13 +30,15 @@ Kind: TypeAlias = Literal["deliver", "get_patient", "update_patient", "duplicate
 
 # In the order in which they shrink.
 KINDS: tuple[Kind, ...] = ("deliver", "get_patient", "update_patient", "duplicate", "batch")
-# A duplicate needs a delivery before it, so without more of both it would hardly be seen.
-_DRAWN: tuple[Kind, ...] = (*KINDS, "duplicate", "deliver")
+# Without an earlier delivery a duplicate is a delivery, so it has to be drawn more often.
+_DRAWN: tuple[Kind, ...] = (*KINDS, "duplicate")
 
 _POOLS = code_pools()
 # Whose they are is filled in later. Handlers do most on the first event, so it comes more often.
 _ENVELOPES = envelopes(("detection.completed",), st.just("")) | envelopes(codes=st.just(""))
 _UPDATES = patient_updated(st.just(""))
+_MORE = st.lists(_ENVELOPES, min_size=1, max_size=2)
+_KINDS_DRAWN = st.sampled_from(_DRAWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,9 @@ def _sketches(draw: DrawFn, pool: Sequence[str], max_calls: int) -> Call:
     # A sketch knows nothing of the other calls, so that shrinking can take any of them away.
     # Fewer draws count as simpler, so every kind draws the same things, wanted or not: otherwise
     # programs would shrink to those calls that need the least data and not to the first of `KINDS`.
-    kind = draw(st.sampled_from(_DRAWN))
-    code = draw(st.sampled_from(pool))
+    kind = draw(_KINDS_DRAWN)
+    codes = st.sampled_from(pool)
+    code = draw(codes)
     after = draw(st.none() | st.integers(0, max_calls - 2))
     detailed = draw(st.booleans())
     body: Any = envelope("detection.completed", plain_completed(code), draw(webhook_ids()))
@@ -105,10 +108,7 @@ def _sketches(draw: DrawFn, pool: Sequence[str], max_calls: int) -> Call:
     elif detailed and kind != "get_patient":
         body = draw(_ENVELOPES)
     if kind == "batch":
-        others = draw(
-            st.lists(st.tuples(_ENVELOPES, st.sampled_from(pool)), min_size=1, max_size=2)
-        )
-        body = [body, *(_about(other, envelope) for envelope, other in others)]
+        body = [body, *(_about(draw(codes), other) for other in draw(_MORE))]
     return Call(kind, code, body, after)
 
 
@@ -122,11 +122,12 @@ def _fitted(sketch: Call, earlier: Sequence[Call]) -> Call:
         if kind == earlier[0].kind == "get_patient":
             kind = "deliver"
     if kind == "duplicate":
-        originals = [call for call in earlier if call.kind == "deliver"]
+        originals = [at for at, call in enumerate(earlier) if call.kind == "deliver"]
         if originals:
-            original = next((call for call in originals if call.code == code), originals[0])
+            at = next((at for at in originals if earlier[at].code == code), originals[0])
             # A copy: a target that changes what it is given must not change the original as well.
-            return Call(kind, original.code, deepcopy(original.body), after)
+            body = deepcopy(earlier[at].body)
+            return Call(kind, earlier[at].code, body, None if after is None else at)
         kind = "deliver"
     return Call(kind, code, None if kind == "get_patient" else _about(code, sketch.body), after)
 

@@ -9,6 +9,7 @@ has seen the new value in the store does not see the old one in the cache afterw
 
 import asyncio
 import contextlib
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -199,6 +200,7 @@ def exactly(text: str) -> str:
     return re.sub(r"([\\*])", r"\\\1", text)
 
 
+@functools.lru_cache(maxsize=1024)
 def _expression(pattern: str) -> re.Pattern[str]:
     parts = re.findall(r"\\.|\*|.", pattern, re.DOTALL)
     source = "".join(".*" if part == "*" else re.escape(part[-1]) for part in parts)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from vigia_reference.outlast import outlast
 from vigia_reference.schema import SCHEMA, empty_database, install
 
 P = ParamSpec("P")
@@ -93,7 +94,7 @@ class Database:
             return
         try:
             try:
-                await _outlast(*self._jobs)
+                await outlast(*self._jobs)
             finally:
                 if connection is not None:
                     await self._finish(self._submit(connection.close))
@@ -128,17 +129,5 @@ class Database:
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
-            await _outlast(job)
+            await outlast(job)
             raise
-
-
-async def _outlast(*jobs: asyncio.Future[Any]) -> None:
-    """Wait for *jobs*, however often the caller is cancelled; then pass the cancellation on."""
-    cancelled: asyncio.CancelledError | None = None
-    while unfinished := [job for job in jobs if not job.done()]:
-        try:
-            await asyncio.wait(unfinished)
-        except asyncio.CancelledError as request:
-            cancelled = request
-    if cancelled is not None:
-        raise cancelled

@@ -106,7 +106,7 @@ def parse_event(body: bytes) -> Event:
     'detection.completed'
     """
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise EventRejected(422, "Request body must be a JSON object") from None
     if not isinstance(document, dict):
@@ -123,6 +123,11 @@ def parse_event(body: bytes) -> Event:
         str(document.get("source", SOURCE)),
         str(document.get("version", VERSION)),
     )
+
+
+def _refuse_constant(name: str) -> None:
+    # Python reads NaN and Infinity, which JSON does not have.
+    raise ValueError(name)
 
 
 def _timestamp(value: object) -> datetime | None:

@@ -17,6 +17,9 @@ from vigia_reference.payloads import DetectionReport, InvalidPayload, new_values
 from vigia_reference.records import PatientRecords
 from vigia_reference.store import AuditEntry, OutcomeT, PatientStore, Record, Write
 
+# Before anything is stored, these say that it was done before, or that nothing can be promised.
+_NOT_THE_HANDLERS_FAULT = (AlreadyAnswered, sqlite3.Error, DatabaseClosed)
+
 
 class Delivery:
     """One event on its way through its handlers."""
@@ -26,8 +29,9 @@ class Delivery:
         self._ledger = ledger
         self._results: list[Record] = []
         self._running = ""
-        # What the database holds as the answer to this delivery, once it holds one.
-        self._answer: str | None = None
+        # What the database holds of this delivery, once it holds something: results and answer.
+        self._recorded: list[Record] | None = None
+        self._answer = ""
         self._checked = False
 
     async def commit(self, write: Write[OutcomeT]) -> OutcomeT:
@@ -36,42 +40,45 @@ class Delivery:
         The answer on record is what it would be if this were the last handler; `finish` amends it
         when others follow.  May be called once per delivery.
         """
-        answer = ""
+        recorded: list[Record] = []
+        text = ""
 
         def preliminary(outcome: OutcomeT) -> str:
-            nonlocal answer
-            answer = _answer([*self._results, _done(self._running, outcome.summary())])
-            return answer
+            nonlocal recorded, text
+            recorded = [*self._results, _done(self._running, outcome.summary())]
+            text = _answer(recorded)
+            return text
 
         outcome = await self._ledger.commit(self.event.webhook_id, write, preliminary)
-        self._answer = answer
+        self._recorded, self._answer = recorded, text
         return outcome
 
-    async def run(self, handler: "Handler", name: str) -> None:
-        """Call one handler and note its result; only what the database cannot do is raised."""
+    async def run(self, name: str, work: Awaitable[Any]) -> None:
+        """Wait for one handler and note its result, or that it raised."""
         self._running = name
         try:
-            self._results.append(_done(name, await _call(handler, self)))
-        except (AlreadyAnswered, sqlite3.Error, DatabaseClosed):
-            # Not the handler's failure: it was done before, or nothing can be promised now.
-            raise
+            self._results.append(_done(name, await work))
         except Exception as error:
+            if self._recorded is None and isinstance(error, _NOT_THE_HANDLERS_FAULT):
+                raise
             self._results.append(_failed(name, error))
 
     async def check(self) -> None:
         """Raise `AlreadyAnswered` unless this delivery is the first of its event."""
-        if self._answer is None and not self._checked:
+        if self._recorded is None and not self._checked:
             await self._ledger.check(self.event.webhook_id)
             self._checked = True
 
     async def finish(self) -> str:
         """The answer, which is on record when this returns."""
+        if self._recorded == self._results:
+            return self._answer
         answer = _answer(self._results, self.event.event_type)
-        if self._answer is None:
+        if self._recorded is None:
             await self._ledger.commit(
                 self.event.webhook_id, lambda connection: None, lambda nothing: answer
             )
-        elif self._answer != answer:
+        else:
             await self._ledger.amend(self.event.webhook_id, answer)
         return answer
 
@@ -95,7 +102,7 @@ class Handlers:
         self._records = records
         self._outbox = outbox
         self._ledger = ledger
-        self._builtin: dict[EventType, Handler] = {
+        self._builtin: dict[EventType, Callable[[Delivery], Awaitable[Record]]] = {
             EventType.DETECTION_COMPLETED: self.detection_completed,
             EventType.DETECTION_FAILED: self.detection_failed,
             EventType.PATIENT_UPDATED: self.patient_updated,
@@ -133,9 +140,7 @@ class Handlers:
     async def detection_completed(self, delivery: Delivery) -> Record:
         """Store patient, image and detections, update the cache, and enqueue the alerts."""
         event = delivery.event
-        report = DetectionReport.from_payload(
-            event.payload, self._store.identify, event.timestamp
-        )
+        report = DetectionReport.from_payload(event.payload, self._store.identify, event.timestamp)
         alerts = self._outbox.alerts(report)
 
         async def with_alerts(write: Write[OutcomeT]) -> OutcomeT:
@@ -180,11 +185,11 @@ class Handlers:
         delivery = Delivery(event, self._ledger)
         builtin = self._builtin.get(event.event_type)
         if builtin is not None:
-            await delivery.run(builtin, event.event_type.value)
+            await delivery.run(event.event_type.value, builtin(delivery))
         for handler in list(self._registered[event.event_type]):
             # Before anything that is not undone by a rollback.
             await delivery.check()
-            await delivery.run(handler, _name_of(handler))
+            await delivery.run(_name_of(handler), _call(handler, delivery))
         return await delivery.finish()
 
     async def _log(self, delivery: Delivery, entity_type: str, entity_id: str | None) -> Record:
@@ -222,4 +227,8 @@ def _answer(results: list[Record], event_type: EventType | None = None) -> str:
     data: Record = {"processed_by": len(results), "results": results}
     if not results and event_type is not None:
         data["warning"] = f"No handlers registered for event type: {event_type.value}"
-    return json.dumps(data, default=str)
+    try:
+        return json.dumps(data)
+    except (TypeError, ValueError):
+        # A registered handler may return anything.
+        return json.dumps(data, default=str, skipkeys=True)

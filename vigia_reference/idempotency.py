@@ -33,8 +33,10 @@ class Idempotency:
     ...     await database.open()
     ...     ledger = Idempotency(database)
     ...     effects = []
+    ...
     ...     async def attempt():
     ...         return await ledger.commit("id-1", lambda _: effects.append(1) or "ok", str)
+    ...
     ...     answers = [await ledger.once("id-1", attempt) for _ in range(2)]
     ...     await database.close()
     ...     return answers, len(effects)
@@ -73,9 +75,7 @@ class Idempotency:
 
         def transaction(connection: sqlite3.Connection) -> T:
             self._refuse_answered(connection, key)
-            result = write(connection)
-            self._remember(connection, key, answer(result))
-            return result
+            return self._write(connection, key, write, answer)
 
         return await self._database.run(transaction)
 
@@ -135,6 +135,17 @@ class Idempotency:
     def _refuse_answered(self, connection: sqlite3.Connection, key: str | None) -> None:
         if key is not None and (earlier := self._lookup(connection, key)) is not None:
             raise AlreadyAnswered(earlier)
+
+    def _write(
+        self,
+        connection: sqlite3.Connection,
+        key: str | None,
+        write: Callable[[sqlite3.Connection], T],
+        answer: Callable[[T], str],
+    ) -> T:
+        result = write(connection)
+        self._remember(connection, key, answer(result))
+        return result
 
     @staticmethod
     def _remember(connection: sqlite3.Connection, key: str | None, answer: str) -> None:

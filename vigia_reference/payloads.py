@@ -58,7 +58,8 @@ class DetectionReport:
         Raises `InvalidPayload` or `InvalidPatientCode`.
 
         >>> report = DetectionReport.from_payload(
-        ...     {"patient_code": "A-1", "detections": [{"confidence": 0.9, "stage": 2}]}, str)
+        ...     {"patient_code": "A-1", "detections": [{"confidence": 0.9, "stage": 2}]}, str
+        ... )
         >>> report.lesions[0].stage
         2
         """
@@ -69,7 +70,9 @@ class DetectionReport:
         risk_level = payload.get("risk_level")
         if risk_level is not None and risk_level not in RISK_LEVELS:
             raise InvalidPayload(f"risk_level must be one of {', '.join(RISK_LEVELS)}")
-        metadata = payload.get("metadata") or {}
+        metadata = payload.get("metadata")
+        if metadata is None:
+            metadata = {}
         if not isinstance(metadata, dict):
             raise InvalidPayload("metadata must be an object")
         image_path = text_field(payload, "image_path", default="")

@@ -129,9 +129,7 @@ class PatientStore:
 
     async def list_patients(self, code: object = None) -> list[Record]:
         """All patient rows in order of creation, or only those with *code*."""
-        return await self._database.run(
-            self._list, None if code is None else self.identify(code)
-        )
+        return await self._database.run(self._list, None if code is None else self.identify(code))
 
     async def update_patient(
         self,

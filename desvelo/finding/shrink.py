@@ -18,7 +18,16 @@ from desvelo.schedule.decisions import HOLD_KINDS, ORDERS, Deviation, Key, Sched
 
 Identity = tuple[str, str, str]
 
-MILD_HOLDS = (1, 1 * ORDERS, 2 * ORDERS, 4 * ORDERS, 8 * ORDERS, 16 * ORDERS, 32 * ORDERS, 300 * ORDERS)
+MILD_HOLDS = (
+    1,
+    1 * ORDERS,
+    2 * ORDERS,
+    4 * ORDERS,
+    8 * ORDERS,
+    16 * ORDERS,
+    32 * ORDERS,
+    300 * ORDERS,
+)
 """Values tried when a single deviation is searched for, mildest first."""
 
 
@@ -56,8 +65,16 @@ class Shrinker:
     them would otherwise be broken by leaving one out, and the race be lost.
     """
 
-    def __init__(self, run: Run, best: Minimum, *, max_runs: int = 1500, max_seconds: float = 10.0, sound: Sound = lambda operations: True,
-                 on_better: Callable[[Minimum], None] | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        best: Minimum,
+        *,
+        max_runs: int = 1500,
+        max_seconds: float = 10.0,
+        sound: Sound = lambda operations: True,
+        on_better: Callable[[Minimum], None] | None = None,
+    ) -> None:
         self.best = best
         self._run = run
         self._sound = sound
@@ -130,7 +147,7 @@ class Shrinker:
             start, dropped = 0, False
             while start < len(self.best.schedule):
                 deviations = self.best.schedule.deviations
-                rest = deviations[:start] + deviations[start + chunk:]
+                rest = deviations[:start] + deviations[start + chunk :]
                 if self._try(self.best.operations, self._with(rest)):
                     dropped = True
                 else:
@@ -147,6 +164,7 @@ class Shrinker:
 
     def _lower(self, index: int) -> None:
         """Find the mildest value of one deviation: doubling from below, then in between."""
+
         def attempt(value: int) -> bool:
             deviations = list(self.best.schedule.deviations)
             deviations[index] = Deviation(deviations[index].key, value)
@@ -184,7 +202,9 @@ class Shrinker:
     def _search_single(self, keys: list[Key]) -> bool:
         for value in MILD_HOLDS:
             for key in keys:
-                if key.kind in HOLD_KINDS and self._try(self.best.operations, self._with([Deviation(key, value)])):
+                if key.kind in HOLD_KINDS and self._try(
+                    self.best.operations, self._with([Deviation(key, value)])
+                ):
                     return True
         return False
 

@@ -1,0 +1,1 @@
+"""Hypothesis machines whose operations run concurrently."""

@@ -20,8 +20,9 @@ from desvelo.errors import FindingFileError
 ORDERS = 4
 """Places an event can take among those of its poll: 0 is first come, first served."""
 
-HOLD_KINDS = frozenset({"arrive", "deliver", "connect", "accept", "writable", "job", "answer",
-                        "timer", "ready"})
+HOLD_KINDS = frozenset(
+    {"arrive", "deliver", "connect", "accept", "writable", "job", "answer", "timer", "ready"}
+)
 """Kinds whose value holds an event back: ``value = polls * ORDERS + place in its poll``."""
 
 MAX_HOLD = 1 << 16

@@ -1,129 +1,208 @@
-"""From a trace to the few rows that matter: pure steps, each from rows to rows."""
+"""From a trace to the few rows that matter."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from desvelo.world.trace import Row
+from desvelo.story.scene import BACKGROUND, SERVER, actor_of
+from desvelo.story.shared import shared_keys
+from desvelo.world.trace import LINE_KINDS, Row
 
-ALWAYS = frozenset({"begin", "end-of-operation", "deviation", "release", "cancel", "fault", "reset", "refused",
-                    "loop-error"})
-TRAFFIC = frozenset({"send", "deliver", "run"})
-QUIET = frozenset({"job", "connect", "accept", "end", "time"})
-MANY = 44
-"""Rows that a story shows at most; beyond that the least telling go first."""
+MOST = 24
+"""Rows of a story at most, so that it fits on one screen with what stands around the table."""
+ENOUGH = 6
+"""With fewer rows than this, lines that only say where everybody was are shown as well."""
 
-
-def own_lanes(rows: Sequence[Row]) -> list[Row]:
-    """Leave out what belongs to no operation, except faults and the passing of much time."""
-    return [row for row in rows if row.lane != "world" or row.kind in ALWAYS or _long_time(row)]
-
-
-def _long_time(row: Row) -> bool:
-    return row.kind == "time"
+_EVENTS = frozenset({"cancel", "fault", "reset", "refused"})
+_PLUMBING = frozenset({"connect", "accept", "end"})
+_EFFECTS = frozenset({"begin", "deliver", "accept", "end", "run", "connect", *LINE_KINDS})
+REPEATS = 3
 
 
-def without_echo(rows: Sequence[Row]) -> list[Row]:
-    """Show a message once: its arrival, unless it never arrives."""
-    arrived = Counter(row.text.partition(" ")[2] for row in rows if row.kind == "deliver")
-    kept = []
-    for row in rows:
-        if row.kind == "send":
-            message = row.text.partition(" ")[2]
-            if arrived[message] > 0:
-                arrived[message] -= 1
-                continue
-        kept.append(row)
-    return kept
+@dataclass(frozen=True)
+class Chosen:
+    """A row of the story, what stands before it, and how often it came."""
+
+    row: Row
+    mark: str = " "
+    times: int = 1
 
 
-def merge_time(rows: Sequence[Row]) -> list[Row]:
-    """Keep only the last of several steps of time, and none below a millisecond."""
-    kept: list[Row] = []
-    shown_at = rows[0].time_ns if rows else 0
-    for row in rows:
-        if row.kind == "time":
-            if row.time_ns - shown_at < 1_000_000:
-                continue
-            shown_at = row.time_ns
-            if kept and kept[-1].kind == "time":
-                kept[-1] = row
-                continue
-        kept.append(row)
-    return kept
+def select(
+    rows: Sequence[Row],
+    plain: Sequence[Row],
+    *,
+    important: Collection[int] = (),
+    plumbing: bool = False,
+    limit: int = MOST,
+) -> list[Chosen]:
+    """Return the rows of the story, the least telling left out first.
 
-
-def telling_lines(rows: Sequence[Row], plain: Sequence[Row]) -> list[Row]:
-    """Of the lines of code keep those around a switch and those with another value than in FIFO.
-
-    A line tells something when the lane changes before or after it, or when its text, which
-    carries the values it changed, does not occur in the plain run of the same lane.
+    ``important`` rows stay whatever happens; ``plumbing`` keeps connects, accepts and ends of
+    streams, for failures that are about those.
     """
-    known = {(row.lane, row.where, row.text) for row in plain if row.kind == "line"}
-    visible = [row for row in rows if row.kind == "line" or row.kind in ALWAYS or row.kind in TRAFFIC]
-    keep: set[int] = set()
-    for index, row in enumerate(visible):
-        if row.kind != "line":
+    effects = released(rows)
+    ranks = _ranks(rows, plain, set(important), effects, plumbing=plumbing)
+    spare = _repeated(rows, ranks)
+    kept: set[int] = set()
+    # The ranks go from what must be told to what only sets the scene.
+    for rank in range(7):
+        more = [i for i, own in ranks.items() if own == rank and i not in spare]
+        if rank == 0:
+            kept.update(more)
+        elif rank < 5 or len(kept) < ENOUGH:
+            kept.update(_from_both_ends(more, limit - len(kept)))
+    return [
+        Chosen(rows[index], _mark(rows[index], index, effects), _times(spare, index))
+        for index in sorted(kept)
+    ]
+
+
+def released(rows: Sequence[Row]) -> dict[int, int]:
+    """Return which row shows what was held back happening: its index to that of the release."""
+    effects: dict[int, int] = {}
+    for index, row in enumerate(rows):
+        if row.kind != "release":
             continue
-        before = visible[index - 1] if index else None
-        after = visible[index + 1] if index + 1 < len(visible) else None
-        switched = (before is not None and before.lane != row.lane) or (after is not None and after.lane != row.lane)
-        if switched or (row.lane, row.where, row.text) not in known:
-            keep.add(id(row))
-    return [row for row in rows if row.kind != "line" or id(row) in keep]
+        actor = actor_of(row.lane)
+        for later in range(index + 1, len(rows)):
+            other = rows[later]
+            if other.kind in _EFFECTS and actor_of(other.lane) == actor and later not in effects:
+                effects[later] = index
+                break
+    return effects
 
 
-def at_most(rows: Sequence[Row], limit: int = MANY) -> list[Row]:
-    """Drop the least telling rows until the story fits on a screen, and say how many."""
-    kept = list(rows)
-    for droppable in (_is_quiet, _is_plain_line, _is_traffic):
-        if len(kept) <= limit:
-            return kept
-        surplus = len(kept) - limit
-        candidates = [row for row in kept if droppable(row) and not row.deviation]
-        if droppable is _is_quiet or len(candidates) <= surplus:
-            gone = {id(row) for row in candidates}
-        else:
-            middle = sorted(range(len(candidates)), key=lambda i: -min(i, len(candidates) - i))
-            gone = {id(candidates[i]) for i in middle[:surplus]}
-        kept = [row for row in kept if id(row) not in gone]
-    return kept
+def _mark(row: Row, index: int, effects: dict[int, int]) -> str:
+    if row.kind == "deviation":
+        return "*"
+    return ">" if index in effects else " "
 
 
-def _is_quiet(row: Row) -> bool:
-    return row.kind in QUIET
+def _ranks(
+    rows: Sequence[Row],
+    plain: Sequence[Row],
+    important: set[int],
+    effects: dict[int, int],
+    *,
+    plumbing: bool,
+) -> dict[int, int]:
+    shared = shared_keys(rows)
+    usual = {(row.lane, row.where, _values(row)) for row in plain}
+    continued = _continued(rows)
+    ended: set[str] = set()
+    ranks: dict[int, int] = {}
+    for index, row in enumerate(rows):
+        if row.kind == "end-of-operation":
+            ended.add(row.lane)
+        if index in important or index in effects or row.kind == "deviation":
+            ranks[index] = 0
+        elif row.kind in _EVENTS:
+            if actor_of(row.lane) not in ended:
+                ranks[index] = 0 if row.lane != BACKGROUND else 1
+        elif row.kind == "begin":
+            ranks[index] = 1
+        elif row.kind == "end-of-operation":
+            ranks[index] = 0 if " raises " in row.text or "cancelled" in row.text else 2
+        elif row.kind in LINE_KINDS:
+            rank = _rank_of_line(rows, index, shared, usual)
+            if rank is not None and (rank == 0 or index not in continued):
+                ranks[index] = rank
+        elif row.kind == "deliver" or (row.kind == "run" and not _was_traced(rows, index)):
+            ranks[index] = 4
+        elif row.kind in _PLUMBING and plumbing:
+            ranks[index] = 4
+    return ranks
 
 
-def _is_plain_line(row: Row) -> bool:
-    return row.kind == "line" and "➜" not in row.text
+def _was_traced(rows: Sequence[Row], index: int) -> bool:
+    """Tell whether the lines of a job stand directly above the row that sums it up."""
+    return index > 0 and rows[index - 1].kind in LINE_KINDS and rows[index - 1].lane == rows[index].lane
 
 
-def _is_traffic(row: Row) -> bool:
-    return row.kind in TRAFFIC or row.kind == "line"
+def _rank_of_line(
+    rows: Sequence[Row], index: int, shared: set[str], usual: Collection[tuple[str, str, str]]
+) -> int | None:
+    row = rows[index]
+    facts = row.facts
+    if facts is None or facts.kind == "exit":
+        return None
+    touched = [a for a in facts.accesses if shared.intersection(a.keys)]
+    if facts.raised:
+        return 0
+    if any(not access.opaque and not access.primitive for access in touched):
+        return 2
+    if row.lane == BACKGROUND:
+        return None
+    if touched:
+        return 3
+    if (row.lane, row.where, _values(row)) not in usual:
+        return 5
+    return 6
 
 
-def fold_repeats(rows: Sequence[Row]) -> list[Row]:
-    """Write a row that repeats directly below itself once, with a count."""
-    folded: list[tuple[Row, int]] = []
-    for row in rows:
-        if folded and _same(folded[-1][0], row):
-            folded[-1] = (folded[-1][0], folded[-1][1] + 1)
-        else:
-            folded.append((row, 1))
-    return [replace(row, text=f"{row.text}  ({count} times)") if count > 1 else row for row, count in folded]
+def _continued(rows: Sequence[Row]) -> set[int]:
+    """Return the beginnings of statements whose outcome is a row of its own further down."""
+    last: dict[int, int] = {}
+    found = set()
+    for index, row in enumerate(rows):
+        if row.facts is None:
+            continue
+        before = last.get(row.facts.frame)
+        if row.facts.resumed and before is not None and rows[before].where == row.where:
+            found.add(before)
+        last[row.facts.frame] = index
+    return found
 
 
-def _same(one: Row, two: Row) -> bool:
-    return (one.lane, one.kind, one.text, one.where) == (two.lane, two.kind, two.text, two.where)
+def _values(row: Row) -> str:
+    facts = row.facts
+    if facts is None:
+        return row.text
+    values = ", ".join(f"{a.path}={a.value}" for a in facts.accesses)
+    return f"{row.text} {facts.test} {facts.raised} {values}"
 
 
-def select(rows: Sequence[Row], plain: Sequence[Row]) -> list[Row]:
-    """Apply all steps in their order."""
-    rows = own_lanes(rows)
-    rows = telling_lines(rows, plain)
-    rows = without_echo(rows)
-    rows = merge_time(rows)
-    rows = fold_repeats(rows)
-    return at_most(rows)
+def _repeated(rows: Sequence[Row], ranks: dict[int, int]) -> dict[int, int]:
+    """Fold what comes again and again: keep the first few, count the rest on the last of them."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    last: dict[tuple[str, str, str], int] = {}
+    spare: dict[int, int] = {}
+    for index, row in enumerate(rows):
+        if index not in ranks or row.kind not in LINE_KINDS:
+            continue
+        key = (row.lane, row.where, row.kind)
+        seen[key] += 1
+        if seen[key] < REPEATS:
+            last[key] = index
+        elif ranks[index] > 0:
+            spare[index] = last[key]
+    return spare
+
+
+def _times(spare: dict[int, int], index: int) -> int:
+    return 1 + sum(1 for kept in spare.values() if kept == index)
+
+
+def _from_both_ends(indices: Sequence[int], room: int) -> list[int]:
+    """Take as many as there is room for, the middle left out first."""
+    if room <= 0:
+        return []
+    if len(indices) <= room:
+        return list(indices)
+    head = (room + 1) // 2
+    return [*indices[:head], *indices[len(indices) - (room - head) :]]
+
+
+def lanes_of(chosen: Sequence[Chosen], operations: Sequence[str], most: int) -> list[str]:
+    """Return the columns: each operation and its server side, merged when there are too many."""
+    present = {item.row.lane for item in chosen}
+    lanes = []
+    for name in operations:
+        lanes += [lane for lane in (name, f"{SERVER}{name}") if lane in present]
+    lanes += dict.fromkeys(item.row.lane for item in chosen if item.row.lane not in lanes)
+    if len(lanes) > most:
+        lanes = list(dict.fromkeys(actor_of(lane) for lane in lanes))
+    return lanes

@@ -1,152 +1,262 @@
 """The story of a finding: who did what, in which order, and what interleaved with what.
 
-Three blocks, as Lincheck prints them: the operations with their outcomes; the interleaving as
-a table; one sentence. The story is written from the trace of a second run of the failing
-schedule, compared with the plain run of the same operations.
+As Lincheck prints it: the operations with their outcomes; the interleaving as a table; and one
+sentence. (The third block, the whole trace, is in `desvelo.story.details`.) The story is written
+from the trace of a second run of the failing schedule, compared with the plain run of the same
+operations.
 """
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from desvelo.failure import describe_traceback
-from desvelo.schedule.decisions import Deviation
-from desvelo.story.select import select
-from desvelo.story.table import WIDTH, Cell, layout
-from desvelo.world.trace import Row
+from desvelo.failure import failing_lines
+from desvelo.story.cells import cell_text, deviation_text
+from desvelo.story.scene import BACKGROUND, actor_of, between_start_and_end, later, places
+from desvelo.story.select import Chosen, lanes_of, released, select
+from desvelo.story.sentence import (
+    clash_sentence,
+    gift_sentence,
+    hang_sentence,
+    how_it_came,
+    leak_sentence,
+    maker,
+    raise_sentence,
+    wait_sentence,
+)
+from desvelo.story.shared import find_clash, is_usual, shared_keys
+from desvelo.story.table import WIDTH, Cell, fits, layout
+from desvelo.story.waits import lost_gift, waits_at_end
+from desvelo.world.values import shorten
 
 if TYPE_CHECKING:
     from desvelo.execution import Outcome
     from desvelo.finding.finding import Finding
 
 MOST_COLUMNS = 4
-LEGEND = {"*": "* a deviation from plain FIFO order takes effect here", ">": "> what was held back happens now",
-          "!": "! the failure"}
+MOST_LINES = 28
+"""Lines of the table at most; with what stands around it a story fits on one screen."""
+LEGEND = {
+    "*": "* out of the ordinary, but possible at any time",
+    ">": "> what was held back happens now",
+    "!": "! the failure",
+}
+MANY = 50
+_AFTERWARDS = ("check", "teardown", "loop")
+_ENDLESS = {"running": "never ends", "waiting": "never starts"}
 
 
 def tell(finding: Finding, outcome: Outcome, plain: Outcome) -> str:
     """Return the story as plain text."""
-    rows = list(outcome.trace.rows) if outcome.trace is not None else []
-    usual = list(plain.trace.rows) if plain.trace is not None else []
-    blocks = [finding.summary(), _operations(outcome), _interleaving(rows, usual, outcome),
-              sentence(finding.schedule.deviations, rows, outcome.operations)]
-    if finding.label:
-        blocks.append("Found in any-order mode: stock asyncio runs ready steps first come, first served, so it cannot "
-                      "produce this order by itself.")
-    return "\n\n".join(block for block in blocks if block)
+    return _Story(finding, outcome, plain).text()
 
 
-def _operations(outcome: Outcome) -> str:
-    if not outcome.results:
-        return ""
-    widest = max(len(name) for name in outcome.results)
-    lines = ["Operations, all concurrent:"]
-    lines += [f"  {name.ljust(widest)}  {said}" for name, said in outcome.results.items()]
-    failure = outcome.failure
-    if failure is not None and failure.where:
-        place = f"{failure.where}()" if failure.where in ("check", "teardown") else failure.where
-        lines.append(f"Then {place}:" if failure.where in ("check", "teardown") else f"Failure in {place}:")
-        lines += [f"  {line}" for line in describe_traceback(failure.error).splitlines()]
-        lines += [f"  {line}" for line in failure.details]
-    return "\n".join(lines)
+class _Story:
+    """The steps from two traces to a text."""
+
+    def __init__(self, finding: Finding, outcome: Outcome, plain: Outcome) -> None:
+        self._finding = finding
+        self._outcome = outcome
+        self._failure = outcome.failure
+        late = self._failure is not None and self._failure.kind == "leak"
+        every = outcome.trace.rows if outcome.trace is not None else []
+        usual = plain.trace.rows if plain.trace is not None else []
+        self._all = every
+        self._rows = between_start_and_end(every, to_the_end=late or self._stuck())
+        self._plain = between_start_and_end(usual, to_the_end=late)
+        self._names = places(every)
+        self._shared = shared_keys(self._rows)
+        failed = self._failure.where if self._failure is not None else ""
+        self._clash = find_clash(self._rows, self._plain, failed if failed in outcome.operations else "")
+        if self._clash is not None and finding.deviations and is_usual(self._clash, self._plain):
+            # The plain order has it too and does not fail: it explains nothing.
+            self._clash = None
+        self._gift = lost_gift(self._rows)
+        deadlock = self._failure is not None and self._failure.kind == "deadlock"
+        self._waits = waits_at_end(self._rows, outcome.operations) if deadlock else []
+
+    def text(self) -> str:
+        blocks = [
+            self._finding.summary(),
+            self._operations(),
+            self._interleaving(),
+            self._sentences(),
+            self._label(),
+        ]
+        return "\n\n".join(block for block in blocks if block)
+
+    def _stuck(self) -> bool:
+        return self._failure is not None and self._failure.kind in ("deadlock", "hang")
+
+    # the operations and the failure
+
+    def _operations(self) -> str:
+        lines = []
+        results = self._outcome.results
+        if results:
+            widest = max(len(name) for name in results)
+            lines.append("Operations, all at the same time:" if len(results) > 1 else "Operation:")
+            for name, said in results.items():
+                known = _ENDLESS.get(said, said) if self._stuck() else said
+                lines.append(f"  {name.ljust(widest)}  {self._short(shorten(known, 90))}")
+        failure = self._failure
+        if failure is not None and failure.where and failure.error.__traceback__ is not None:
+            site = self._short(failure.site.partition(" in ")[0])
+            who = f"{failure.where}()" if failure.where in ("check", "teardown") else failure.where
+            lines.append(f"Then {who} fails at {site}:" if site != "unknown" else f"Then {who} fails:")
+            lines += [f"  {self._short(line)}" for line in failing_lines(failure.error)]
+        elif failure is not None and failure.kind == "leak" and len(failure.details) > 1:
+            lines.append("Left open:")
+            lines += [f"  {self._short(line)}" for line in failure.details[:6]]
+        return "\n".join(lines)
+
+    def _short(self, text: str) -> str:
+        for long, short in self._names.items():
+            text = re.sub(rf"(?<![\w/.]){re.escape(long)}(?=:\d)", short, text)
+        return text
+
+    # the table
+
+    def _interleaving(self) -> str:
+        chosen = self._chosen()
+        if not chosen:
+            return ""
+        lanes = lanes_of(chosen, self._outcome.operations, MOST_COLUMNS)
+        if not fits([_heading(lane) for lane in lanes], self._cells(chosen, lanes), width=WIDTH):
+            # Side by side the texts would be cut: let each server share its client's column.
+            lanes = lanes_of(chosen, self._outcome.operations, 0)
+        table, used = "", {" "}
+        room = MOST_LINES
+        while chosen:
+            cells = self._cells(chosen, lanes)
+            used = {cell.mark for cell in cells}
+            table = layout([_heading(lane) for lane in lanes], cells, width=WIDTH)
+            if len(table.splitlines()) <= room or len(chosen) <= 8:
+                break
+            fewer = self._chosen(limit=len(chosen) - 1)
+            if len(fewer) >= len(chosen):
+                break
+            chosen = fewer
+        legend = "   ".join(text for mark, text in LEGEND.items() if mark in used)
+        hidden = len(self._all) - len(chosen)
+        fold = f"{hidden} more steps are not shown; `desvelo replay --trace` prints all." if hidden > 0 else ""
+        return "\n".join(part for part in ("What happened, time goes down:", table, legend, fold) if part)
+
+    def _chosen(self, limit: int | None = None) -> list[Chosen]:
+        important = set(self._clash.indices()) if self._clash is not None else set()
+        for wait in self._waits:
+            important.add(self._rows.index(wait.row))
+            if wait.holder is not None:
+                important.add(self._rows.index(wait.holder.row))
+        if self._gift is not None:
+            important |= self._gift.indices()
+        failure = self._failure
+        if failure is not None and failure.kind == "leak":
+            made = maker(failure, self._rows)
+            important |= {made} if made is not None else set()
+        plumbing = failure is not None and bool(
+            re.search(r"socket|connection|listen|reset|refused", f"{failure.site} {failure.summary()}", re.I)
+        )
+        options = {} if limit is None else {"limit": limit}
+        return select(self._rows, self._plain, important=important, plumbing=plumbing, **options)
+
+    def _cells(self, chosen: Sequence[Chosen], lanes: Sequence[str]) -> list[Cell]:
+        cells: list[Cell] = []
+        deviations = {str(d.key): d for d in self._finding.schedule.deviations}
+        waiting = {id(wait.row) for wait in self._waits}
+        homes = self._homes()
+        now = chosen[0].row.time_ns
+        for item in chosen:
+            row = item.row
+            passed = later(row.time_ns - now)
+            if passed:
+                cells.append(Cell("", f"… {passed} later"))
+                now = row.time_ns
+            known = deviations.get(row.deviation)
+            if row.kind == "deviation" and known is not None:
+                text = deviation_text(known)
+            else:
+                text = cell_text(row, self._names, self._shared)
+            mark = item.mark
+            if id(row) in waiting:
+                text, mark = f"{text}  ✗ waits for ever", "!"
+            if item.times > 1:
+                often = f"{item.times - 1} times more" if item.times <= MANY else "so on"
+                text += f"  (and {often})"
+            lane = homes.get(id(row), row.lane)
+            if lane not in lanes:
+                lane, text = actor_of(lane), f"server: {text}"
+            cells.append(Cell(_heading(lane), text, mark))
+        ending = self._ending(cells)
+        if ending is not None:
+            cells.append(ending)
+        return cells
+
+    def _homes(self) -> dict[int, str]:
+        """Put what is held back into the column in which it happens in the end."""
+        homes = {}
+        for effect, release in released(self._rows).items():
+            name = self._rows[release].deviation
+            for row in self._rows:
+                if row.kind == "deviation" and row.deviation == name:
+                    homes[id(row)] = self._rows[effect].lane
+        return homes
+
+    def _ending(self, cells: list[Cell]) -> Cell | None:
+        """Return the row of the failure, unless it can be marked on a row that is there."""
+        failure = self._failure
+        if failure is None or failure.kind == "deadlock":
+            return None
+        if failure.kind == "hang":
+            return Cell("", "… and so on without end", "!")
+        if failure.where in _AFTERWARDS:
+            who = f"{failure.where}(): " if failure.where != "loop" else ""
+            return Cell("", f"then {who}{failure.summary()}", "!")
+        for index in range(len(cells) - 1, -1, -1):
+            cell = cells[index]
+            if cell.lane != failure.where:
+                continue
+            above = next((c for c in reversed(cells[:index]) if c.lane == cell.lane), None)
+            if cell.text.startswith("raises ") and above is not None and "  ✗ " in above.text:
+                del cells[index]  # the line above says it, with its place
+            elif "  ✗ " in cell.text or cell.text.startswith("raises "):
+                cells[index] = Cell(cell.lane, cell.text, "!")
+                break
+        return None
+
+    # the sentences
+
+    def _sentences(self) -> str:
+        failure, names, rows = self._failure, self._names, self._rows
+        operations = self._outcome.operations
+        parts = [how_it_came(self._finding.schedule.deviations, rows, operations, names)]
+        if failure is not None and failure.kind == "deadlock" and self._waits:
+            parts.append(wait_sentence(self._waits, names))
+        elif failure is not None and failure.kind == "hang":
+            parts.append(hang_sentence(rows, operations, names))
+        elif failure is not None and failure.kind == "leak":
+            parts.append(leak_sentence(failure, self._all, names))
+        else:
+            if self._gift is not None:
+                parts.append(gift_sentence(self._gift, names))
+            elif self._clash is not None:
+                parts.append(clash_sentence(self._clash, names))
+            if failure is not None:
+                parts.append(raise_sentence(failure, rows, names))
+        text = " ".join(part for part in parts if part)
+        return "\n".join(textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False))
+
+    def _label(self) -> str:
+        if not self._finding.label:
+            return ""
+        return (
+            "Found in any-order mode: stock asyncio runs ready steps first come, first served, so it\n"
+            "cannot produce this order by itself."
+        )
 
 
-def _interleaving(rows: Sequence[Row], plain: Sequence[Row], outcome: Outcome) -> str:
-    chosen = select(rows, plain)
-    if not chosen:
-        return ""
-    lanes = lanes_of(chosen, outcome.operations)
-    cells = [_cell(row, lanes) for row in chosen]
-    failure = outcome.failure
-    if failure is not None and failure.where in lanes:
-        cells.append(Cell(failure.where, failure.summary(), "!"))
-    table = layout(lanes, cells, width=WIDTH)
-    used = {cell.mark for cell in cells}
-    legend = "\n".join(text for mark, text in LEGEND.items() if mark in used)
-    hidden = len(rows) - len(chosen)
-    fold = f"{hidden} steps like those of the plain order are folded away." if hidden > 0 else ""
-    return "\n".join(part for part in ("Interleaving, time goes down:", table, legend, fold) if part)
-
-
-def lanes_of(rows: Sequence[Row], operations: Sequence[str]) -> list[str]:
-    """Return the columns: each operation, then its server side, while there is room."""
-    present = {row.lane for row in rows}
-    lanes = []
-    for name in operations:
-        lanes += [lane for lane in (name, f"server for {name}") if lane in present]
-    others = [row.lane for row in rows if row.lane not in lanes]
-    lanes += list(dict.fromkeys(others))
-    if len(lanes) > MOST_COLUMNS:
-        lanes = list(dict.fromkeys(_merged(lane) for lane in lanes))
-    return lanes
-
-
-def _merged(lane: str) -> str:
-    return lane.removeprefix("server for ")
-
-
-def _cell(row: Row, lanes: Sequence[str]) -> Cell:
-    lane, text = row.lane, row.text
-    if lane not in lanes:
-        lane, text = _merged(lane), f"server: {text}"
-    if row.where:
-        text = f"{row.where}  {text}"
-    if row.kind == "deviation":
-        return Cell(lane, text.removeprefix(f"{row.lane}: "), "*")
-    if row.kind == "release":
-        return Cell(lane, text, ">")
-    return Cell(lane, text)
-
-
-def sentence(deviations: Sequence[Deviation], rows: Sequence[Row], operations: Sequence[str]) -> str:
-    """Say what interleaved with what: what ran while the first deviation held something back."""
-    if not deviations:
-        if len(operations) > 1:
-            return (f"{_list(operations)} interleave like this in plain order already: no deviation is needed, they "
-                    "only have to run at the same time.")
-        return f"{_list(operations)} alone is enough, in plain order."
-    parts = []
-    for deviation in deviations[:3]:
-        ran = _between(str(deviation.key), deviation.key.actor, rows)
-        parts.append(f"While {_held(deviation)}, {ran}." if ran else f"{_capital(deviation.describe())}.")
-    if len(deviations) > 3:  # noqa: PLR2004
-        parts.append(f"{len(deviations) - 3} more deviations are listed in the finding.")
-    return " ".join(parts)
-
-
-def _held(deviation: Deviation) -> str:
-    subject, _, what = deviation.describe().partition(": ")
-    thing = what.split(" is held back")[0].split(" comes after")[0]
-    if " is held back" in what or " comes after" in what:
-        return f"{subject} had {thing} held back"
-    return f"{subject}'s {what.removeprefix('its ')}"
-
-
-def _between(key: str, actor: str, rows: Sequence[Row]) -> str:
-    start = next((i for i, row in enumerate(rows) if row.kind == "deviation" and row.deviation == key), None)
-    end = next((i for i, row in enumerate(rows) if row.kind == "release" and row.deviation == key), None)
-    if start is None or end is None:
-        return ""
-    said: dict[str, list[Row]] = {}
-    for row in rows[start:end]:
-        if row.lane not in ("world", actor) and row.kind in ("line", "run", "deliver", "begin", "end-of-operation"):
-            said.setdefault(row.lane, []).append(row)
-    return " and ".join(f"{lane} {_span(steps)}" for lane, steps in list(said.items())[:2])
-
-
-def _span(steps: Sequence[Row]) -> str:
-    lines = [row for row in steps if row.where]
-    if len(lines) > 1 and lines[0].where != lines[-1].where:
-        return f"ran from {lines[0].where} to {lines[-1].where}"
-    if lines:
-        return f"ran {lines[0].where}"
-    return steps[-1].text
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _heading(lane: str) -> str:
+    return "background" if lane == BACKGROUND else lane

@@ -33,6 +33,7 @@ class ReadyPool:
         """Decide for each step that became ready when it runs; let those run that are due."""
         world = self._world
         ready = world.loop._ready  # noqa: SLF001 - the queue that this mode is about
+        loop_would_wait = not ready
         poll = world.selector.polls
         kept = []
         while ready:
@@ -55,3 +56,11 @@ class ReadyPool:
                 self._held = [entry for entry in self._held if entry[2] not in taken]
                 kept.extend(entry[3] for entry in sorted(due, key=lambda entry: entry[1:3]))
         ready.extend(kept)
+        if ready and loop_would_wait:
+            # The loop found nothing ready and asked to wait for whatever comes next. It must
+            # not: a step has just become ready again, so the poll has to end at once.
+            world.selector.call(_nothing)
+
+
+def _nothing() -> None:
+    """Run in a poll that only exists to be over."""

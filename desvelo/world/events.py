@@ -15,9 +15,19 @@ class PendingEvent:
     makes it happen.
     """
 
-    __slots__ = ("actor", "deadline_ns", "due", "fire", "held", "kind", "place", "sequence", "yields_to_sleep")
+    __slots__ = (
+        "actor",
+        "deadline_ns",
+        "due",
+        "fire",
+        "held",
+        "kind",
+        "place",
+        "sequence",
+        "yields_to_sleep",
+    )
 
-    def __init__(  # noqa: PLR0913 - one plain record, built in one place
+    def __init__(
         self,
         sequence: int,
         kind: str,

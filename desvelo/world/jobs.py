@@ -28,8 +28,14 @@ class Job:
 
     __slots__ = ("actor", "arguments", "call", "future", "outcome", "permitted", "pool", "ran")
 
-    def __init__(self, pool: Pool, call: Callable[..., Any], arguments: tuple[Any, ...],
-                 future: asyncio.Future[Any], actor: Actor) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        call: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        future: asyncio.Future[Any],
+        actor: Actor,
+    ) -> None:
         self.pool = pool
         self.call = call
         self.arguments = arguments
@@ -60,8 +66,12 @@ class Jobs:
         self._pools: dict[int, Pool] = {}
         self.running: Job | None = None
         self.slept_ns = 0
+        self.under_way = 0
+        """How many jobs have been submitted and not answered."""
 
-    def submit(self, executor: Any, call: Callable[..., Any], arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+    def submit(
+        self, executor: Any, call: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> asyncio.Future[Any]:
         """Hand a job to its pool and return the future of its answer."""
         pool = self._pool_of(executor)
         world = self._world
@@ -69,14 +79,11 @@ class Jobs:
         future = world.loop.create_future()
         job = Job(pool, call, arguments, future, actor)
         pool.queue.append(job)
+        self.under_way += 1
         if world.tracing:
             world.note("job", actor.lane, f"hands {describe_call(call)} to the executor")
         world.post("job", actor.name, lambda: self._permit(job))
         return future  # type: ignore[no-any-return]
-
-    def pending(self) -> int:
-        """Return how many jobs have been submitted and not answered."""
-        return sum(len(pool.queue) for pool in self._pools.values())
 
     def _pool_of(self, executor: Any) -> Pool:
         key = id(executor)
@@ -86,7 +93,11 @@ class Jobs:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if type(executor).__name__ == "ProcessPoolExecutor":
                 self._world.refuse_process_pool()
-            workers = DEFAULT_WORKERS if executor is None else getattr(executor, "_max_workers", DEFAULT_WORKERS)
+            workers = (
+                DEFAULT_WORKERS
+                if executor is None
+                else getattr(executor, "_max_workers", DEFAULT_WORKERS)
+            )
             pool = self._pools[key] = Pool(executor, workers)
         elif getattr(executor, "_shutdown", False):
             raise RuntimeError("cannot schedule new futures after shutdown")
@@ -111,22 +122,26 @@ class Jobs:
             return
         self.slept_ns = 0
         before, self.running = self.running, job
-        loop = events._get_running_loop()  # noqa: SLF001 - a pool's thread has no running loop
-        events._set_running_loop(None)  # noqa: SLF001
+        loop = events._get_running_loop()
+        events._set_running_loop(None)
         context = contextvars.Context()
         context.run(ACTOR.set, job.actor)
         try:
             job.outcome = (context.run(job.call, *job.arguments), None)
-        except BaseException as error:  # noqa: BLE001 - as concurrent.futures does
+        except BaseException as error:
             job.outcome = (None, error)
             if world.is_control(error):
                 raise
         finally:
-            events._set_running_loop(loop)  # noqa: SLF001
+            events._set_running_loop(loop)
             self.running = before
         if world.tracing:
-            value, error = job.outcome
-            shown = f"raises {type(error).__name__}: {error}" if error else f"returns {short_repr(value)}"
+            value, failed = job.outcome
+            shown = (
+                f"raises {type(failed).__name__}: {failed}"
+                if failed
+                else f"returns {short_repr(value)}"
+            )
             world.note("run", job.actor.lane, f"{describe_call(job.call)} {shown}")
         world.post("answer", job.actor.name, lambda: self._answer(job), delay_ns=self.slept_ns)
 
@@ -146,6 +161,7 @@ class Jobs:
 
     def _finish(self, job: Job) -> None:
         job.pool.queue.remove(job)
+        self.under_way -= 1
         self._run_what_may(job.pool)
 
 
@@ -173,7 +189,9 @@ def short_repr(value: Any, limit: int = 60) -> str:
     >>> short_repr("x" * 100)[-5:]
     "...x'"
     """
-    text = repr(value) if type(value).__repr__ is not object.__repr__ else f"<{type(value).__name__}>"
+    text = (
+        repr(value) if type(value).__repr__ is not object.__repr__ else f"<{type(value).__name__}>"
+    )
     if " at 0x" in text:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else f"{text[: limit - 5]}...{text[-2:]}"

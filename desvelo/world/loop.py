@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
-import ipaddress
 import socket
 from asyncio import events, unix_events
 from collections.abc import Callable, Coroutine, Generator
@@ -19,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 from desvelo.errors import UnsupportedInWorld
 from desvelo.schedule.decisions import MAX_HOLD
 from desvelo.world.actors import ACTOR
+from desvelo.world.fences import NO_PROCESS
+from desvelo.world.names import is_literal
+from desvelo.world.order import OrderedReferences
 from desvelo.world.selector import WorldSelector
 from desvelo.world.whereabouts import calling_line
 
 if TYPE_CHECKING:
     from desvelo.world.world import World
 
-_SLEEP = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]  # noqa: SLF001
+_SLEEP = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 TIMER_DECISIONS_WITHIN = 10.0
 """Timers further away than this many seconds are not raced against the work at hand."""
 
@@ -52,7 +54,7 @@ class WorldFuture(asyncio.Future):  # type: ignore[type-arg]
         return self._desvelo_number
 
 
-class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-defined, misc]  # noqa: SLF001
+class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-defined, misc]
     """The stock selector loop of Unix in a simulated world."""
 
     def __init__(self, world: World) -> None:
@@ -60,6 +62,8 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         self._numbers = 0
         super().__init__(WorldSelector(world))
         self._clock_resolution = 1e-9
+        # They are closed in the order in which they began.
+        self._asyncgens = OrderedReferences()
         self.slow_callback_duration = 1e9
 
     # what the selector asks
@@ -68,9 +72,9 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
     def scheduled(self) -> list[asyncio.TimerHandle]:
         """Timers, the next one first when it is not cancelled."""
         scheduled: list[asyncio.TimerHandle] = self._scheduled
-        while scheduled and scheduled[0]._cancelled:  # type: ignore[attr-defined]  # noqa: SLF001
+        while scheduled and scheduled[0]._cancelled:  # type: ignore[attr-defined]
             self._timer_cancelled_count -= 1
-            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001
+            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
         return scheduled[:1]
 
     def is_sleep(self, handle: asyncio.TimerHandle) -> bool:
@@ -87,8 +91,9 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         """Return virtual seconds."""
         return self._world.clock.look()
 
-    def call_at(self, when: float, callback: Any, *args: Any,
-                context: contextvars.Context | None = None) -> asyncio.TimerHandle:
+    def call_at(
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
         """Set a timer; whether it fires although the loop is busy is a decision."""
         handle = self.plain_call_at(when, callback, *args, context=context)
         world = self._world
@@ -98,8 +103,9 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
                 world.selector.watch_timer(handle, value)
         return handle
 
-    def plain_call_at(self, when: float, callback: Any, *args: Any,
-                      context: contextvars.Context | None = None) -> asyncio.TimerHandle:
+    def plain_call_at(
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
         """Set a timer without a decision."""
         handle: asyncio.TimerHandle = super().call_at(when, callback, *args, context=context)
         return handle
@@ -111,15 +117,27 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         self._numbers += 1
         return self._numbers
 
-    def create_task(self, coro: Coroutine[Any, Any, Any] | Generator[Any, Any, Any], **options: Any) -> Any:
+    def create_task(
+        self, coro: Coroutine[Any, Any, Any] | Generator[Any, Any, Any], **options: Any
+    ) -> Any:
         """Schedule a coroutine; its task knows when it was made."""
-        if self._task_factory is not None:
-            return super().create_task(coro, **options)
         self._check_closed()
         number = self.number()
+        if self._task_factory is not None:
+            task = super().create_task(coro, **options)
+            # Of a foreign class perhaps, but it can still be put in order.
+            task._desvelo_number = number
+            return task
         if options.get("name") is None:
             options["name"] = f"Task-{number}"
         return WorldTask(coro, number=number, loop=self, **options)
+
+    def set_task_factory(self, factory: Any) -> None:
+        """Set who makes tasks; asyncio's own eager ones are made as ours are."""
+        eager = getattr(asyncio, "eager_task_factory", None)
+        if eager is not None and factory is eager:
+            factory = _eager_task
+        super().set_task_factory(factory)
 
     def create_future(self) -> Any:
         """Return a future that knows when it was made."""
@@ -139,14 +157,18 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """Run a function as a thread of the executor would: at one moment, seen at another."""
         self._check_closed()
+        if executor is None:
+            self._check_default_executor()
+            executor = self._default_executor
         return self._world.jobs.submit(executor, func, args)
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Do nothing: no thread was started."""
         self._executor_shutdown_called = True
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any,
-                             context: contextvars.Context | None = None) -> asyncio.Handle:
+    def call_soon_threadsafe(
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
         """Schedule a callback; within the world there is only one thread."""
         self._world.check_thread("loop.call_soon_threadsafe")
         return self.call_soon(callback, *args, context=context)
@@ -163,23 +185,43 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
 
     # names
 
-    async def getaddrinfo(self, host: Any, port: Any, *, family: int = 0, type: int = 0,  # noqa: A002
-                          proto: int = 0, flags: int = 0) -> Any:
+    async def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,  # noqa: A002
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
         """Resolve a name in the simulated network; the answer takes a job's time."""
-        return await self.run_in_executor(None, self._world.getaddrinfo, host, port, family, type, proto, flags)
+        return await self.run_in_executor(
+            None, self._world.getaddrinfo, host, port, family, type, proto, flags
+        )
 
     async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
         """Return the numeric form of an address."""
         return str(sockaddr[0]), str(sockaddr[1])
 
-    async def _ensure_resolved(self, address: Any, *, family: int = 0, type: int = socket.SOCK_STREAM,  # noqa: A002
-                               proto: int = 0, flags: int = 0, loop: Any) -> Any:
+    async def _ensure_resolved(
+        self,
+        address: Any,
+        *,
+        family: int = 0,
+        type: int = socket.SOCK_STREAM,  # noqa: A002
+        proto: int = 0,
+        flags: int = 0,
+        loop: Any,
+    ) -> Any:
         # Names of this machine need no lookup; create_server puts the answers into a set,
         # whose order must not depend on the hashes of strings.
         host, port = address[:2]
-        if host in (None, "", "localhost") or _is_literal(host):
+        if host in (None, "", "localhost") or is_literal(host):
             return self._world.getaddrinfo(host, port, family, type, proto, flags)
-        return await self.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+        return await self.getaddrinfo(
+            host, port, family=family, type=type, proto=proto, flags=flags
+        )
 
     # what a simulated machine does not have
 
@@ -187,27 +229,42 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         """Remember a handler; nobody sends signals to a simulated process."""
         self._signal_handlers[sig] = events.Handle(callback, args, self, None)
 
+    def signal_arrives(self, sig: int) -> bool:
+        """Run the handler of a signal as the stock loop does; tell whether there is one."""
+        handle = self._signal_handlers.get(sig)
+        if handle is None:
+            return False
+        self._add_callback(handle)
+        return True
+
     def remove_signal_handler(self, sig: int) -> bool:
         """Forget a handler."""
         return self._signal_handlers.pop(sig, None) is not None
 
     async def subprocess_exec(self, *args: Any, **options: Any) -> Any:
         """Refuse: a child process would run outside the world."""
-        raise UnsupportedInWorld(_NO_PROCESS.format(call="asyncio.create_subprocess_exec", line=calling_line()))
+        self._refuse_process("asyncio.create_subprocess_exec()")
 
     async def subprocess_shell(self, *args: Any, **options: Any) -> Any:
         """Refuse: a child process would run outside the world."""
-        raise UnsupportedInWorld(_NO_PROCESS.format(call="asyncio.create_subprocess_shell", line=calling_line()))
+        self._refuse_process("asyncio.create_subprocess_shell()")
+
+    @staticmethod
+    def _refuse_process(call: str) -> None:
+        raise UnsupportedInWorld(f"{call} at {calling_line()}: {NO_PROCESS}")
 
     async def create_datagram_endpoint(self, *args: Any, **options: Any) -> Any:
         """Refuse: the simulated network has streams only."""
         raise UnsupportedInWorld(
-            f"loop.create_datagram_endpoint() at {calling_line()}: the simulated network has stream sockets only")
+            f"loop.create_datagram_endpoint() at {calling_line()}: the simulated network has stream sockets only"
+        )
 
     async def _sock_sendfile_native(self, *args: Any) -> int:
         raise asyncio.SendfileNotAvailableError("no native sendfile on simulated sockets")
 
-    async def create_unix_server(self, protocol_factory: Any, path: Any = None, **options: Any) -> Any:  # type: ignore[override]
+    async def create_unix_server(
+        self, protocol_factory: Any, path: Any = None, **options: Any
+    ) -> Any:  # type: ignore[override]
         """Listen at a path of the simulated machine; nothing is made in the file system."""
         if path is not None:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -220,13 +277,5 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         return await super().create_unix_server(protocol_factory, None, **options)
 
 
-_NO_PROCESS = ("{call}() at {line}: a child process would run outside the simulated world, where "
-               "neither its timing nor its effects are under control; replace it in this scenario")
-
-
-def _is_literal(host: Any) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0] if isinstance(host, str) else host)
-    except ValueError:
-        return False
-    return True
+def _eager_task(loop: WorldLoop, coro: Any, **options: Any) -> WorldTask:
+    return WorldTask(coro, number=loop.number(), loop=loop, eager_start=True, **options)

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from desvelo.world.actors import ACTOR, WORLD, Actor
@@ -26,6 +26,7 @@ CAPACITY = 128 * 1024
 EPHEMERAL = range(32768, 61000)
 TIME_WAIT_NS = 60 * 1_000_000_000
 ANY_V4, ANY_V6 = "0.0.0.0", "::"  # noqa: S104 - the wildcard of a simulated machine
+_TLS_HANDSHAKE = b"\x16\x03"
 FIRST_FD = 1_000_000
 """Simulated descriptors start here, so that none is mistaken for one of the kernel."""
 
@@ -64,25 +65,52 @@ class Connection(Actor):
         self.number = number
 
 
+class Segment:
+    """Bytes under way, or the end of the stream (``None``), and whether they may arrive."""
+
+    __slots__ = ("data", "permitted")
+
+    def __init__(self, data: bytes | None) -> None:
+        self.data = data
+        self.permitted = False
+
+
 class Pipe:
     """One direction of a connection: what is in flight, what has arrived, how it ends."""
 
-    __slots__ = ("arrived", "connection", "ended", "in_flight", "network", "reader", "reset",
-                 "segments", "short_of_room", "writer")
+    __slots__ = (
+        "arrived",
+        "connection",
+        "encrypted",
+        "ended",
+        "in_flight",
+        "lose_next",
+        "network",
+        "reader",
+        "reset",
+        "segments",
+        "short_of_room",
+        "writer",
+    )
 
-    def __init__(self, network: Network, connection: Connection, writer: SimSocket,
-                 reader: SimSocket) -> None:
+    def __init__(
+        self, network: Network, connection: Connection, writer: SimSocket, reader: SimSocket
+    ) -> None:
         self.network = network
         self.connection = connection
         self.writer = writer
         self.reader = reader
         self.arrived = bytearray()
         self.in_flight = 0
-        self.segments: deque[bytes | None] = deque()
-        """Bytes under way in order; ``None`` is the end of the stream."""
+        self.segments: deque[Segment] = deque()
+        """What is under way, in order."""
+        self.lose_next = False
+        """A fault: the next bytes are lost, and the connection breaks instead."""
         self.ended = False
         self.reset = False
         self.short_of_room = False
+        self.encrypted: bool | None = None
+        """Whether it began with a TLS handshake; unknown until something was sent."""
 
     def room(self) -> int:
         """Return how many bytes may be sent now."""
@@ -90,14 +118,19 @@ class Pipe:
 
     def send(self, data: bytes, actor: str) -> int:
         """Put bytes under way and return how many were accepted; 0 when there is no room."""
-        accepted = min(len(data), self.room())
+        room = self.room()
+        accepted = min(len(data), room)
+        # Whoever fills the buffer is told when there is room again, also when a part went in.
+        self.short_of_room = accepted == room
         if accepted <= 0:
-            self.short_of_room = True
             return 0
         medium = self.network.medium
         cut = medium.decide("split", actor, 5) if accepted > 1 else 0
-        if cut == 4:  # noqa: PLR2004 - see decisions.SPLITS
+        if self.network.dripping and self.connection.name in self.network.dripping:
+            cut = 1 if accepted > 1 else 0
+        if cut == 4:
             accepted = (accepted + 1) // 2
+            self.short_of_room = False
             data = data[:accepted]
             self._launch(data, actor)
         elif cut:
@@ -110,20 +143,31 @@ class Pipe:
 
     def end(self, actor: str) -> None:
         """Send the end of the stream after all that was sent before."""
-        self.segments.append(None)
-        self.network.medium.post("deliver", actor, self._deliver)
+        self._post(Segment(None), actor)
 
     def _launch(self, data: bytes, actor: str) -> None:
         self.in_flight += len(data)
-        self.segments.append(data)
-        self.network.medium.post("deliver", actor, self._deliver)
+        self._post(Segment(data), actor)
 
-    def _deliver(self) -> None:
-        """Let the oldest thing under way arrive: a stream never overtakes itself."""
-        if not self.segments:
-            return
-        segment = self.segments.popleft()
+    def _post(self, segment: Segment, actor: str) -> None:
+        self.segments.append(segment)
+        self.network.medium.post("deliver", actor, lambda: self._permit(segment))
+
+    def _permit(self, segment: Segment) -> None:
+        """Let a segment arrive, after all before it: a stream never overtakes itself."""
+        segment.permitted = True
+        segments = self.segments
+        while segments and segments[0].permitted:
+            self._deliver(segments.popleft().data)
+
+    def _deliver(self, segment: bytes | None) -> None:
         medium = self.network.medium
+        if self.lose_next:
+            self.lose_next = False
+            for pipe in (self, self.writer.incoming):
+                if pipe is not None:
+                    pipe.fail()
+            return
         if segment is None:
             self.ended = True
             if medium.tracing:
@@ -138,6 +182,12 @@ class Pipe:
         if medium.tracing:
             medium.note("deliver", self.reader.lane, f"receives {describe_bytes(segment)}")
         self.reader.wake_reader()
+
+    def describe(self, data: bytes) -> str:
+        """Describe a message; of encrypted ones not even the size is the same in every run."""
+        if self.encrypted is None:
+            self.encrypted = data[:2] == _TLS_HANDSHAKE
+        return "encrypted bytes" if self.encrypted else describe_bytes(data)
 
     def _bounce(self) -> None:
         """Answer data for a closed socket with a reset, as TCP does."""
@@ -180,8 +230,9 @@ class Pipe:
 class Network:
     """Ports, names and connections of one world."""
 
-    def __init__(self, medium: Medium, *, capacity: int = CAPACITY,
-                 ephemeral: range = EPHEMERAL) -> None:
+    def __init__(
+        self, medium: Medium, *, capacity: int = CAPACITY, ephemeral: range = EPHEMERAL
+    ) -> None:
         self.medium = medium
         self.capacity = capacity
         self.ephemeral = ephemeral
@@ -190,6 +241,10 @@ class Network:
         self.listeners: dict[tuple[str, Any], SimSocket] = {}
         """Listening sockets by (host, port); Unix sockets by ("unix", path)."""
         self.bound: dict[tuple[str, int], int] = {}
+        self.refusing: set[str] = set()
+        """Operations whose next connection is refused."""
+        self.dripping: set[str] = set()
+        """Operations whose messages arrive in pieces."""
         self._time_wait: dict[tuple[str, int], int] = {}
         self._in_use: set[int] = set()
         self._hosts: dict[str, str] = {}
@@ -220,13 +275,17 @@ class Network:
         if sock.ephemeral_port is not None:
             self._in_use.discard(sock.ephemeral_port)
 
-    def resolve(self, host: str | bytes | None, family: int = 0, *, passive: bool = False) -> list[tuple[int, str]]:
+    def resolve(
+        self, host: str | bytes | None, family: int = 0, *, passive: bool = False
+    ) -> list[tuple[int, str]]:
         """Return (family, address) pairs for a host name; every name has an address here."""
         if isinstance(host, bytes):
             host = host.decode("ascii")
         if not host:
-            answers = [(socket.AF_INET, ANY_V4 if passive else "127.0.0.1"),
-                       (socket.AF_INET6, ANY_V6 if passive else "::1")]
+            answers = [
+                (socket.AF_INET, ANY_V4 if passive else "127.0.0.1"),
+                (socket.AF_INET6, ANY_V6 if passive else "::1"),
+            ]
         elif host.lower() in ("localhost", "localhost."):
             answers = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
         else:
@@ -235,8 +294,12 @@ class Network:
             except ValueError:
                 answers = [(socket.AF_INET, self._address_of(host))]
             else:
-                answers = [(socket.AF_INET if literal.version == 4 else socket.AF_INET6,  # noqa: PLR2004
-                            str(literal))]
+                answers = [
+                    (
+                        socket.AF_INET if literal.version == 4 else socket.AF_INET6,
+                        str(literal),
+                    )
+                ]
         wanted = [pair for pair in answers if family in (0, pair[0])]
         if not wanted:
             raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}")
@@ -247,6 +310,12 @@ class Network:
         number = len(self._hosts) + 1
         return self._hosts.setdefault(name.lower(), f"198.18.{number // 256}.{number % 256}")
 
+    def name_of(self, address: str) -> str:
+        """Return the name that an address was given for, else the address."""
+        if address in ("127.0.0.1", "::1"):
+            return "localhost"
+        return next((name for name, own in self._hosts.items() if own == address), address)
+
     # ports
 
     def bind(self, sock: SimSocket, address: Address) -> Address:
@@ -256,8 +325,7 @@ class Network:
             self._claim(sock, ("unix", path))
             return path
         host, port, *rest = address
-        if not 0 <= port <= 65535:  # noqa: PLR2004
-            raise OverflowError("bind(): port must be 0-65535.")
+        check_port("bind", port)
         host = self.resolve(host, sock.family, passive=True)[0][1]
         if port == 0:
             port = self.free_port(host)
@@ -266,29 +334,46 @@ class Network:
         return (host, port, *rest) if sock.family == socket.AF_INET else (host, port, 0, 0)
 
     def _claim(self, sock: SimSocket, key: tuple[str, Any]) -> None:
-        if any(other in self.listeners or (other in self.bound and not sock.reuse_address)
-               for other in self._rivals(key)) and not self._shared(sock, key):
-            raise OSError(errno.EADDRINUSE, "Address already in use")
-        if self._time_wait.get(key, 0) > self.medium.now_ns and not sock.reuse_address:
-            raise OSError(errno.EADDRINUSE, "Address already in use")
+        if self._is_taken(sock, key):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         self.bound[key] = self.bound.get(key, 0) + 1
         sock.bound_keys.append(key)
 
-    def _rivals(self, key: tuple[str, Any]) -> list[tuple[str, Any]]:
-        """Return the bound keys that clash with this one: same port, same or any host."""
+    def _is_taken(self, sock: SimSocket, key: tuple[str, Any]) -> bool:
+        """Tell whether the kernel would refuse: SO_REUSEADDR forgives all but a listener."""
+        if self._shared(sock, key):
+            return False
+        if any(other in self.listeners for other in self._rivals(key, self.listeners)):
+            return True
+        if sock.reuse_address:
+            return False
+        now = self.medium.now_ns
+        lingering = [other for other, until in self._time_wait.items() if until > now]
+        accepted = [
+            other.address[:2]
+            for other in self.sockets.values()
+            if other.connection is not None and other.family != socket.AF_UNIX and other.address
+        ]
+        return any(self._rivals(key, among) for among in (self.bound, lingering, accepted))
+
+    @staticmethod
+    def _rivals(key: tuple[str, Any], among: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        """Return those keys that clash with this one: same port, same or any host."""
         host, port = key
         if host == "unix":
-            return [key]
+            return [other for other in among if other == key]
         wildcard = ANY_V6 if ":" in host else ANY_V4
-        same_family = [k for k in self.bound if k[1] == port and (":" in k[0]) == (":" in host)]
+        same_family = [k for k in among if k[1] == port and (":" in k[0]) == (":" in host)]
         if host == wildcard:
             return same_family
         return [k for k in same_family if k[0] in (host, wildcard)]
 
     def _shared(self, sock: SimSocket, key: tuple[str, Any]) -> bool:
         """Tell whether every rival agreed to share the port (SO_REUSEPORT)."""
-        rivals = [self.listeners.get(other) for other in self._rivals(key)]
-        return sock.reuse_port and all(r is not None and r.reuse_port for r in rivals)
+        if not sock.reuse_port:
+            return False
+        rivals = [self.listeners.get(other) for other in self._rivals(key, self.bound)]
+        return all(rival is not None and rival.reuse_port for rival in rivals)
 
     def free_port(self, host: str) -> int:
         """Return an ephemeral port that nobody uses; raises when there is none left."""
@@ -301,7 +386,7 @@ class Network:
             if free and self._time_wait.get((host, port), 0) <= self.medium.now_ns:
                 self._in_use.add(port)
                 return port
-        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 
     def linger(self, address: tuple[str, int]) -> None:
         """Keep a closed connection's local address in TIME_WAIT."""
@@ -312,9 +397,9 @@ class Network:
         if not sock.bound_keys:
             sock.address = self.bind(sock, (ANY_V4, 0))
         for key in sock.bound_keys:
-            rival = self.listeners.get(key)
-            if rival is not None and rival is not sock and not sock.reuse_port:
-                raise OSError(errno.EADDRINUSE, "Address already in use")
+            rivals = [self.listeners[other] for other in self._rivals(key, self.listeners)]
+            if any(rival is not sock and not sock.reuse_port for rival in rivals):
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
             self.listeners[key] = sock
 
     def listener_at(self, family: int, address: Address) -> SimSocket | None:
@@ -324,8 +409,13 @@ class Network:
         host, port = address[0], address[1]
         wildcard = ANY_V6 if ":" in host else ANY_V4
         found = self.listeners.get((host, port)) or self.listeners.get((wildcard, port))
-        if found is None and host not in ("127.0.0.1", "::1") and ":" not in host:
-            return self.listeners.get(("127.0.0.1", port))
+        if found is None and ":" not in host:
+            if host != "127.0.0.1":
+                # A name of another host: every server of the world is there too.
+                return self.listener_at(family, ("127.0.0.1", port))
+            both = self.listeners.get((ANY_V6, port))
+            if both is not None and not both.only_v6:
+                return both
         return found
 
     # connections
@@ -336,6 +426,7 @@ class Network:
         name = actor.name
         if sock.family != socket.AF_UNIX:
             host, port = address[0], address[1]
+            check_port("connect", port)
             host = self.resolve(host, sock.family)[0][1]
             if host in (ANY_V4, ANY_V6):
                 host = "127.0.0.1" if host == ANY_V4 else "::1"
@@ -343,7 +434,11 @@ class Network:
             if sock.address is None:
                 source = "127.0.0.1" if sock.family == socket.AF_INET else "::1"
                 sock.ephemeral_port = self.free_port(source)
-                sock.address = (source, sock.ephemeral_port, *(() if sock.family == socket.AF_INET else (0, 0)))
+                sock.address = (
+                    source,
+                    sock.ephemeral_port,
+                    *(() if sock.family == socket.AF_INET else (0, 0)),
+                )
         sock.peer_address = address
         if self.medium.tracing:
             self.medium.note("connect", actor.lane, f"connects to {describe_address(address)}")
@@ -353,6 +448,9 @@ class Network:
         if sock.closed:
             return
         listener = self.listener_at(sock.family, address)
+        if actor in self.refusing:
+            self.refusing.discard(actor)
+            listener = None
         if listener is None:
             missing = sock.family == socket.AF_UNIX
             sock.refuse(errno.ENOENT if missing else errno.ECONNREFUSED)
@@ -377,6 +475,18 @@ class Network:
         client.attach(connection, outgoing=there, incoming=back, client=True)
         server.attach(connection, outgoing=back, incoming=there, client=False)
         return connection
+
+
+def check_port(call: str, port: int) -> None:
+    """Raise what Python raises for a port that cannot be.
+
+    >>> check_port("bind", 65536)
+    Traceback (most recent call last):
+        ...
+    OverflowError: bind(): port must be 0-65535.
+    """
+    if not 0 <= port <= 65535:
+        raise OverflowError(f"{call}(): port must be 0-65535.")
 
 
 def acting(connection: Connection | None, *, client: bool) -> str:
@@ -410,6 +520,6 @@ def describe_bytes(data: bytes) -> str:
     first, _, _ = data[:200].partition(b"\r\n")
     text = first.decode("ascii", "replace")
     if text and text.isprintable() and "\ufffd" not in text:
-        shown = text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004
+        shown = text if len(text) <= 60 else text[:57] + "..."
         return f"{shown} ({len(data)} bytes)"
     return f"{len(data)} bytes"

@@ -17,8 +17,19 @@ if TYPE_CHECKING:
 class Operation:
     """A started call: pending, running, or ended with a result or an error."""
 
-    __slots__ = ("_on_end", "_world", "begun_at", "call", "cancel_wanted", "done", "ended_at", "error", "name",
-                 "result", "task")
+    __slots__ = (
+        "_on_end",
+        "_world",
+        "begun_at",
+        "call",
+        "cancel_wanted",
+        "done",
+        "ended_at",
+        "error",
+        "name",
+        "result",
+        "task",
+    )
 
     def __init__(self, world: World, name: str, call: Callable[[], Any]) -> None:
         self._world = world
@@ -62,7 +73,7 @@ class Operation:
             world.note("begin", self.name, f"{self.name} starts")
         try:
             outcome = context.run(self.call)
-        except BaseException as error:  # noqa: BLE001 - kept as the operation's outcome
+        except BaseException as error:
             if world.is_control(error):
                 raise
             self._end(None, error)

@@ -15,6 +15,7 @@ from desvelo.errors import StepLimitReached, WorldStuck
 from desvelo.schedule.decisions import MAX_HOLD, ORDERS
 from desvelo.world.clock import MILLISECOND_NS
 from desvelo.world.events import NEVER_NS, PendingEvent
+from desvelo.world.lateness import Lateness
 
 if TYPE_CHECKING:
     from desvelo.world.world import World
@@ -46,7 +47,9 @@ class WorldSelector(selectors.BaseSelector):
         self._touched: dict[int, int] = {}
         """Descriptors to look at, in the order in which they became ready: fd to mask."""
         self._callbacks: list[Callable[[], None]] = []
+        self._stalled: dict[str, int] = {}
         self._sequence = 0
+        self._lateness = Lateness(world.latency_ns)
         self.polls = 0
 
     # the interface of selectors.BaseSelector
@@ -94,6 +97,7 @@ class WorldSelector(selectors.BaseSelector):
         self._keys.clear()
         self._pending.clear()
         self._touched.clear()
+        self._callbacks.clear()
         self._due_timers.clear()
 
     # what the world tells it
@@ -110,8 +114,15 @@ class WorldSelector(selectors.BaseSelector):
         """Forget a closed descriptor."""
         self._touched.pop(fd, None)
 
-    def post(self, kind: str, actor: str, fire: Callable[[], None], *,
-             delay_ns: int = 0, unhurried: bool = False) -> PendingEvent:
+    def post(
+        self,
+        kind: str,
+        actor: str,
+        fire: Callable[[], None],
+        *,
+        delay_ns: int = 0,
+        unhurried: bool = False,
+    ) -> PendingEvent:
         """Make something possible, seen as the schedule decides.
 
         ``delay_ns`` is time that must pass first. An ``unhurried`` event may be overtaken by
@@ -122,15 +133,40 @@ class WorldSelector(selectors.BaseSelector):
         self._sequence += 1
         polls, place = (value // ORDERS, value % ORDERS) if value else (0, 0)
         now = world.clock.now_ns
-        event = PendingEvent(self._sequence, kind, actor, self.polls + polls, place,
-                             now + delay_ns + world.latency_ns, fire, yields_to_sleep=unhurried)
+        event = PendingEvent(
+            self._sequence,
+            kind,
+            actor,
+            self.polls + polls,
+            place,
+            now + delay_ns + world.latency_ns,
+            fire,
+            yields_to_sleep=unhurried,
+        )
+        if self._stalled and actor in self._stalled:
+            self._stall(event, self._stalled[actor])
         if value and world.tracing:
             event.held = str(world.recorder.deviations[-1].key)
         if delay_ns:
-            world.loop.plain_call_at((now + delay_ns) / 1e9, self._pending.append, event)
+            world.loop.plain_call_at((now + delay_ns) / 1e9, self._begin_to_wait, event, polls)
         else:
             self._pending.append(event)
         return event
+
+    def stall(self, actor: str, seconds: float) -> None:
+        """A fault: what is under way for an actor, now and later, takes that much longer."""
+        self._stalled[actor] = int(seconds * 1e9)
+        for event in self._pending:
+            if event.actor == actor:
+                self._stall(event, self._stalled[actor])
+
+    def _stall(self, event: PendingEvent, nanoseconds: int) -> None:
+        event.due += MAX_HOLD
+        event.deadline_ns += nanoseconds
+
+    def _begin_to_wait(self, event: PendingEvent, polls: int) -> None:
+        event.due = self.polls + polls
+        self._pending.append(event)
 
     def call(self, callback: Callable[[], None]) -> None:
         """Report something that is not a descriptor in this poll: run it as a ready callback."""
@@ -210,7 +246,8 @@ class WorldSelector(selectors.BaseSelector):
                 continue
             mask = key.events  # noqa: PLW2901 - level-triggered: whatever is watched and true
             ready = (READ if mask & READ and sock.has_input() else 0) | (
-                WRITE if mask & WRITE and sock.has_room() else 0)
+                WRITE if mask & WRITE and sock.has_room() else 0
+            )
             if ready:
                 reported.append((key, ready))
                 again[fd] = ready
@@ -256,21 +293,34 @@ class WorldSelector(selectors.BaseSelector):
 
     def _may_pass(self, handle: Any) -> bool:
         """Tell whether time may pass to a timer before what is under way is seen."""
+        if not self._pending:
+            return True
         when = int(handle.when() * 1e9)
         sleep = self._world.loop.is_sleep(handle)
-        return all(
-            when <= event.deadline_ns or (sleep and event.yields_to_sleep)
-            for event in self._pending
-        )
+        hurried = False
+        for event in self._pending:
+            if when > event.deadline_ns and not (sleep and event.yields_to_sleep):
+                return False
+            hurried = hurried or not event.yields_to_sleep
+        return not hurried or self._may_be_late_until(when)
+
+    def _may_be_late_until(self, when: int) -> bool:
+        now = self._world.clock.now_ns
+        return when - now <= self._lateness.left(now)
 
     def _pass_time_to(self, handle: Any) -> None:
         """Move the clock as epoll would wake: at the next whole millisecond."""
         clock = self._world.clock
         wait = max(int(handle.when() * 1e9) - clock.now_ns, 0)
         rounded = -(-wait // MILLISECOND_NS) * MILLISECOND_NS
-        limit = min((event.deadline_ns for event in self._pending if not event.yields_to_sleep),
-                    default=NEVER_NS)
-        clock.advance_to(max(min(clock.now_ns + rounded, limit), clock.now_ns + wait + 1))
+        limit = min(
+            (event.deadline_ns for event in self._pending if not event.yields_to_sleep),
+            default=NEVER_NS,
+        )
+        passed = max(min(rounded, limit - clock.now_ns), wait + 1)
+        if limit != NEVER_NS:
+            self._lateness.spend(passed)
+        clock.now_ns += passed
         self._world.note_time()
         if self._due_timers:
             self._let_timers_come()
@@ -292,9 +342,10 @@ class WorldSelector(selectors.BaseSelector):
                 at = polls + value // ORDERS
             if at < 0 or at > polls or not self._may_pass(handle):
                 kept.append((at, value, handle))
-            else:
+            elif self._may_be_late_until(when):
                 jump = max(jump, when)
         self._due_timers = kept
         if jump:
+            self._lateness.spend(jump + 1 - now)
             world.clock.advance_to(jump + 1)
             world.note_time()

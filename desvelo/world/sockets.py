@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from desvelo.errors import UnsupportedInWorld
 from desvelo.world.actors import ACTOR
-from desvelo.world.network import Address, Connection, Network, Pipe, acting, describe_address, describe_bytes
+from desvelo.world.network import (
+    Address,
+    Connection,
+    Network,
+    Pipe,
+    acting,
+    describe_address,
+)
 from desvelo.world.whereabouts import calling_line
 
 if TYPE_CHECKING:
@@ -44,22 +52,31 @@ class SimSocket(real_socket):
             return real_socket(*arguments, **options)
         return super().__new__(cls)
 
-    def __init__(self, family: int = -1, type: int = -1, proto: int = -1,  # noqa: A002
-                 fileno: int | None = None) -> None:
+    def __init__(
+        self,
+        family: int = -1,
+        type: int = -1,
+        proto: int = -1,
+        fileno: int | None = None,
+    ) -> None:
         if fileno is not None:
             raise UnsupportedInWorld(
                 f"socket(fileno={fileno}) at {calling_line()}: a simulated world has no descriptors "
-                "of the kernel; open the connection inside the world instead")
+                "of the kernel; open the connection inside the world instead"
+            )
         network, selector = SimSocket.network, SimSocket.selector
         if network is None or selector is None:
-            raise UnsupportedInWorld(f"a simulated socket was made outside its world at {calling_line()}")
+            raise UnsupportedInWorld(
+                f"a simulated socket was made outside its world at {calling_line()}"
+            )
         self._family = socket.AF_INET if family == -1 else socket.AddressFamily(family)
         self._kind = socket.SOCK_STREAM if type == -1 else socket.SocketKind(int(type) & 0xF)
         self._proto = 0 if proto == -1 else proto
         if self._kind is not socket.SOCK_STREAM or self._family not in _SUPPORTED:
             raise UnsupportedInWorld(
                 f"socket({self._family.name}, {self._kind.name}) at {calling_line()}: "
-                "the simulated network has stream sockets over IPv4, IPv6 and Unix paths only")
+                "the simulated network has stream sockets over IPv4, IPv6 and Unix paths only"
+            )
         self._network = network
         self._selector = selector
         self._timeout: float | None = socket.getdefaulttimeout()
@@ -68,6 +85,7 @@ class SimSocket(real_socket):
         self._error = 0
         self._refs = 0
         self._close_wanted = False
+        self._aborts = False
         self.closed = False
         self.address: Address = None
         self.peer_address: Address = None
@@ -81,7 +99,6 @@ class SimSocket(real_socket):
         self.created_at = calling_line() if network.medium.tracing else ""
         self._write_closed = False
         self._read_closed = False
-        self._peer_ended_first = False
         # Listeners only.
         self.listening = False
         self.backlog = 0
@@ -91,6 +108,11 @@ class SimSocket(real_socket):
         self._fd = network.open(self)
 
     # what it is
+
+    @property
+    def only_v6(self) -> bool:
+        """Whether IPV6_V6ONLY is set."""
+        return bool(self._options.get((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY), 0))
 
     @property
     def family(self) -> socket.AddressFamily:  # type: ignore[override]
@@ -171,7 +193,9 @@ class SimSocket(real_socket):
     def setsockopt(self, level: int, option: int, value: Any, optlen: int | None = None, /) -> None:  # type: ignore[override]
         """Remember an option; those for the address are honoured."""
         self._check_open()
-        self._options[(level, option)] = value
+        self._options[level, option] = value
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
+            self._aborts = tuple(struct.unpack("ii", value)) == (1, 0)
 
     def getsockopt(self, level: int, option: int, buflen: int = 0, /) -> Any:  # type: ignore[override]
         """Return an option; SO_ERROR is the outcome of the last connect."""
@@ -226,8 +250,8 @@ class SimSocket(real_socket):
             raise OSError(errno.EISCONN, os.strerror(errno.EISCONN))
         if self._connecting:
             raise OSError(errno.EALREADY, os.strerror(errno.EALREADY))
-        self._connecting = True
         self._network.connect(self, address)
+        self._connecting = True
         raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
 
     def connect_ex(self, address: Address, /) -> int:
@@ -240,7 +264,9 @@ class SimSocket(real_socket):
 
     # what the network tells it
 
-    def attach(self, connection: Connection, *, outgoing: Pipe, incoming: Pipe, client: bool) -> None:
+    def attach(
+        self, connection: Connection, *, outgoing: Pipe, incoming: Pipe, client: bool
+    ) -> None:
         """Become one end of a connection."""
         self.connection = connection
         self.outgoing = outgoing
@@ -301,7 +327,7 @@ class SimSocket(real_socket):
     def enqueue(self, server: SimSocket) -> None:
         """Let a connection become acceptable."""
         if self.closed:
-            server.close()
+            server.abort()
             return
         self.queue.append(server)
         self.wake_reader()
@@ -314,7 +340,7 @@ class SimSocket(real_socket):
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         server = self.queue.popleft()
         self.expected -= 1
-        if self.waiting:
+        while self.waiting and not self.queue_is_full():
             self.waiting.popleft()()
         connection = server.connection
         if connection is not None:
@@ -338,7 +364,7 @@ class SimSocket(real_socket):
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         medium = self._network.medium
         if medium.tracing:
-            medium.note("send", self.lane, f"sends {describe_bytes(payload[:accepted])}")
+            medium.note("send", self.lane, f"sends {pipe.describe(payload[:accepted])}")
         return accepted
 
     def sendmsg(self, buffers: Iterable[Any], *rest: Any) -> int:  # type: ignore[override]
@@ -349,7 +375,7 @@ class SimSocket(real_socket):
         """Send everything or raise."""
         view = memoryview(bytes(data))
         while view:
-            view = view[self.send(view):]
+            view = view[self.send(view) :]
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Return what has arrived, at most ``size`` bytes; ``b""`` at the end."""
@@ -395,11 +421,17 @@ class SimSocket(real_socket):
         if self._refs == 0:
             self._really_close()
 
+    def abort(self) -> None:
+        """Close with a reset, as a kernel does with connections that nobody accepted."""
+        self._aborts = True
+        self.close()
+
     def detach(self) -> int:
         """Refuse: the descriptor means nothing outside the world."""
         raise UnsupportedInWorld(
             f"socket.detach() at {calling_line()}: the descriptor of a simulated socket means "
-            "nothing to anybody else")
+            "nothing to anybody else"
+        )
 
     def dup(self) -> SimSocket:
         """Refuse, as `detach` does."""
@@ -409,14 +441,15 @@ class SimSocket(real_socket):
         """Refuse: a file object reads by blocking."""
         raise UnsupportedInWorld(
             f"socket.makefile() at {calling_line()}: it reads by blocking the thread, which would hold "
-            "the whole world; use asyncio streams")
+            "the whole world; use asyncio streams"
+        )
 
     def _really_close(self) -> None:
         if self.closed:
             return
         self._selector.gone(self._fd)
         for server in self.queue:
-            server.close()
+            server.abort()
         self.queue.clear()
         waiting, self.waiting = self.waiting, deque()
         pipe, back = self.outgoing, self.incoming
@@ -424,7 +457,7 @@ class SimSocket(real_socket):
         self._network.forget(self, self._fd)
         if pipe is not None and back is not None and not pipe.reset and not back.reset:
             actor = acting(self.connection, client=self.is_client)
-            if back.arrived and not back.ended:
+            if back.arrived or self._aborts:
                 pipe.fail_later(actor)
             else:
                 if not self._write_closed:
@@ -469,13 +502,31 @@ class SimSocket(real_socket):
         target = f" to {describe_address(address)}" if address is not None else ""
         raise UnsupportedInWorld(
             f"blocking socket.{call}(){target} at {calling_line()}: it would hold the event loop and with "
-            "it the whole world; use an asynchronous client, or leave this call out of the scenario")
+            "it the whole world; use an asynchronous client, or leave this call out of the scenario"
+        )
 
 
-def socketpair(family: int = socket.AF_UNIX, type: int = socket.SOCK_STREAM,  # noqa: A002
-               proto: int = 0) -> tuple[SimSocket, SimSocket]:
+def socketpair(
+    family: int = socket.AF_UNIX,
+    type: int = socket.SOCK_STREAM,  # noqa: A002
+    proto: int = 0,
+) -> tuple[SimSocket, SimSocket]:
     """Return two connected simulated sockets, as ``socket.socketpair`` does."""
     one, other = SimSocket(family, type, proto), SimSocket(family, type, proto)
     one.peer_address = other.peer_address = one.address = other.address = ""
-    one._network.join(one, other, ACTOR.get().name)  # noqa: SLF001 - both are ours
+    one._network.join(one, other, ACTOR.get().name)
     return one, other
+
+
+def _refuse(name: str) -> Any:
+    def call(self: SimSocket, *arguments: Any, **options: Any) -> Any:
+        raise UnsupportedInWorld(
+            f"socket.{name}() at {calling_line()}: the simulated network has plain streams only"
+        )
+
+    return call
+
+
+for _name in ("ioctl", "recvfrom_into", "recvmsg", "recvmsg_into", "sendfile", "sendto"):
+    if hasattr(real_socket, _name):
+        setattr(SimSocket, _name, _refuse(_name))

@@ -1,24 +1,40 @@
-"""Lines of the target's own code as rows of the trace: what ran, and what changed by it."""
+"""Statements of the target's own code as rows of the trace: what ran, what it read and wrote.
+
+A statement that waits is a row where it begins and, when something comes of it, one more where
+it goes on: other rows may lie between. What it changed is judged within the stretches in which
+it ran by itself, so that nobody is blamed for what happened while they waited.
+"""
 
 from __future__ import annotations
 
-import linecache
+import ast
+import dis
+import functools
 import sys
+import types
+import weakref
 from collections.abc import Callable
-from types import FrameType
+from dataclasses import replace
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from desvelo.world.actors import ACTOR
-from desvelo.world.jobs import short_repr
-from desvelo.world.trace import Row
+from desvelo.world.statements import Path, Statement, source_of
+from desvelo.world.trace import Access, Facts, Row
+from desvelo.world.values import CONTAINERS, PRIMITIVES, describe_value, fingerprint, is_plain
 from desvelo.world.whereabouts import display_path, is_foreign, is_installed
 
 if TYPE_CHECKING:
     from desvelo.world.world import World
 
-_PLAIN = (int, float, str, bytes, bool, type(None), tuple, list, dict, set, frozenset)
 MAX_ROWS = 20_000
-"""Lines kept of one execution: a target that spins must not fill the memory."""
+"""Statements kept of one execution: a target that spins must not fill the memory."""
+
+_MISSING = object()
+_UNEVENTFUL = (StopIteration, StopAsyncIteration, GeneratorExit)
+_RESUME = dis.opmap["RESUME"]
+_SUSPENSIONS = (dis.opmap["YIELD_VALUE"], _RESUME)
+"""Where a frame stands that waits: before 3.13 at the yield, from then on behind it."""
 
 
 def is_own_code(filename: str) -> bool:
@@ -26,13 +42,43 @@ def is_own_code(filename: str) -> bool:
     return not is_foreign(filename) and not is_installed(filename)
 
 
+class _Call:
+    """One call of a function of the target: where it is and what it saw there."""
+
+    __slots__ = ("before", "leaving", "number", "raised", "row", "statement")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.statement: Statement | None = None
+        self.row = -1
+        """The row of the running stretch of the statement, -1 while there is none."""
+        self.before: list[tuple[Path, _Place, tuple[str, int]]] = []
+        self.raised = ""
+        self.leaving = False
+        """Whether the statement is a ``with`` that is on its way out."""
+
+
+class _Place:
+    """What a path leads to: its keys, its value, and whether it outlives the function."""
+
+    __slots__ = ("keys", "lasting", "value")
+
+    def __init__(self, keys: tuple[str, ...], value: Any, *, lasting: bool) -> None:
+        self.keys = keys
+        self.value = value
+        self.lasting = lasting
+
+
 class LineTracer:
-    """Adds a row for each line that the target executes, with the values that it changed."""
+    """Adds a row for each statement that the target executes, with what it read and wrote."""
 
     def __init__(self, world: World, files: Callable[[str], bool] | None) -> None:
         self._world = world
         self._wanted = files or is_own_code
-        self._seen: dict[int, tuple[int, dict[str, str]]] = {}
+        self._calls: dict[int, _Call] = {}
+        self._numbers = 0
+        self._objects: dict[int, tuple[int, Any]] = {}
+        self._raised: set[int] = set()
         self._before: Any = None
         self._count = 0
 
@@ -45,44 +91,285 @@ class LineTracer:
         """Listen no longer."""
         sys.settrace(self._before)
 
+    # events
+
     def _call(self, frame: FrameType, event: str, argument: Any) -> Any:
         code = frame.f_code
         if code.co_name.startswith("<") or not self._wanted(code.co_filename):
             return None
-        return self._line
-
-    def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
-        trace = self._world.trace
-        if trace is None or self._count > MAX_ROWS:
+        if self._world.trace is None or self._count > MAX_ROWS:
             return None
-        self._complete(frame)
+        call = self._calls.get(id(frame))
+        if call is None or _begins(frame):
+            self._numbers += 1
+            self._calls[id(frame)] = _Call(self._numbers)
+        else:
+            call.row = -1
+            call.before = [] if call.leaving else self._look(frame, call.statement)
+        return self._event
+
+    def _event(self, frame: FrameType, event: str, argument: Any) -> Any:
+        call = self._calls.get(id(frame))
+        if call is None or self._world.trace is None or self._count > MAX_ROWS:
+            return None
         if event == "line":
-            code = frame.f_code
-            text = linecache.getline(code.co_filename, frame.f_lineno).strip()
-            world = self._world
-            self._count += 1
-            trace.rows.append(Row(world.selector.polls, world.clock.now_ns, ACTOR.get().lane, "line", text,
-                                  f"{display_path(code.co_filename)}:{frame.f_lineno}"))
-            self._seen[id(frame)] = (len(trace.rows) - 1, _values(frame))
-        return self._line
+            statement = source_of(frame.f_code.co_filename).at(frame.f_lineno)
+            if statement is not call.statement:
+                self._finish(call, frame, statement)
+                self._begin(call, frame, statement)
+        elif event == "exception":
+            self._exception(call, argument)
+        elif event == "return":
+            if _waits(frame):
+                self._pause(call, frame)
+            else:
+                self._finish(call, frame, None, returned=argument)
+        return self._event
 
-    def _complete(self, frame: FrameType) -> None:
-        """Say on the row of the line before which values it changed."""
-        trace = self._world.trace
-        entry = self._seen.pop(id(frame), None)
-        if entry is None or trace is None:
+    def _exception(self, call: _Call, argument: Any) -> None:
+        kind, error, _ = argument
+        # Told once, in the innermost of the target's own functions.
+        if issubclass(kind, _UNEVENTFUL) or error is None or id(error) in self._raised:
             return
-        index, before = entry
-        changes = [f"{name} = {value}" for name, value in _values(frame).items() if before.get(name) != value]
-        if changes:
-            row = trace.rows[index]
-            trace.rows[index] = Row(row.poll, row.time_ns, row.lane, row.kind,
-                                    f"{row.text}  ➜ {', '.join(changes)}", row.where, row.deviation)
+        self._raised.add(id(error))
+        text = str(error).strip().splitlines()
+        call.raised = f"{kind.__name__}: {text[0]}" if text else kind.__name__
+
+    # rows
+
+    def _begin(self, call: _Call, frame: FrameType, statement: Statement) -> None:
+        before = call.statement
+        call.leaving = before is not None and statement in before.inside
+        call.statement = statement
+        call.raised = ""
+        call.row = -1
+        call.before = [] if call.leaving else self._look(frame, statement)
+        if statement.kind == "silent":
+            return
+        self._add(call, frame, "line", "exit" if call.leaving else statement.kind)
+
+    def _add(self, call: _Call, frame: FrameType, kind: str, statement_kind: str) -> None:
+        trace, statement = self._world.trace, call.statement
+        assert trace is not None
+        assert statement is not None
+        code = frame.f_code
+        world = self._world
+        self._count += 1
+        leaving = statement_kind == "exit"
+        facts = Facts(
+            frame=call.number,
+            function=code.co_name,
+            kind=statement_kind,
+            accesses=tuple(
+                _access(path, place, write=False) for path, place, _ in call.before if path.loaded
+            )
+            if kind == "line"
+            else (),
+            condition=statement.condition,
+            target=statement.target,
+            awaits=statement.awaits and not leaving,
+            resumed=kind == "step",
+        )
+        where = f"{display_path(code.co_filename)}:{statement.line}"
+        lane = ACTOR.get().lane
+        text = statement.text
+        row = Row(world.selector.polls, world.clock.now_ns, lane, kind, text, where, "", facts)
+        call.row = len(trace.rows)
+        trace.rows.append(row)
+
+    def _pause(self, call: _Call, frame: FrameType) -> None:
+        """The statement lets others run: settle what it did so far."""
+        statement = call.statement
+        if statement is None or statement.kind == "silent":
+            return
+        writes = self._changes(call, frame, stored=False)
+        if call.row < 0 and writes:
+            self._add(call, frame, "step", statement.kind)
+        if call.row >= 0:
+            self._update(call, writes, suspended=True)
+
+    def _finish(
+        self,
+        call: _Call,
+        frame: FrameType,
+        following: Statement | None,
+        *,
+        returned: Any = _MISSING,
+    ) -> None:
+        """The statement is done: say on its row what came of it."""
+        statement = call.statement
+        if statement is None or statement.kind == "silent":
+            return
+        raised, call.raised = call.raised, ""
+        writes = self._changes(call, frame, stored=not raised)
+        entered = not call.leaving and following is not None and statement in following.inside
+        shown = ""
+        if returned is not _MISSING and statement.kind == "return" and not raised:
+            shown = describe_value(returned) if is_plain(returned) and returned is not None else ""
+        test = ""
+        if statement.condition and statement.body and not raised and following is not None:
+            test = "yes" if following.line in statement.body else "no"
+        if call.row < 0 and (writes or raised or entered or shown or test):
+            self._add(call, frame, "step", statement.kind)
+        if call.row < 0:
+            return
+        self._update(call, writes, test=test, raised=raised, entered=entered, returned=shown)
+
+    def _update(self, call: _Call, writes: tuple[Access, ...], **known: Any) -> None:
+        trace = self._world.trace
+        assert trace is not None
+        row = trace.rows[call.row]
+        assert row.facts is not None
+        facts = replace(row.facts, accesses=(*row.facts.accesses, *writes), **known)
+        trace.rows[call.row] = replace(row, facts=facts)
+
+    # values
+
+    def _look(
+        self, frame: FrameType, statement: Statement | None
+    ) -> list[tuple[Path, _Place, tuple[str, int]]]:
+        if statement is None:
+            return []
+        seen = []
+        for path in statement.paths:
+            place = self._resolve(frame, path)
+            if place is not None:
+                seen.append((path, place, fingerprint(place.value)))
+        return seen
+
+    def _changes(self, call: _Call, frame: FrameType, *, stored: bool) -> tuple[Access, ...]:
+        """Return what the running stretch wrote: by assignment, or by changing in place."""
+        found: dict[str, Access] = {}
+        statement = call.statement
+        assert statement is not None
+        for path, place, before in call.before:
+            if path.loaded and fingerprint(place.value) != before:
+                found[path.text] = _access(path, place, write=True)
+        if stored and not call.leaving:
+            for path in statement.paths:
+                place = self._resolve(frame, path) if path.stored else None
+                if place is not None:
+                    found[path.text] = _access(path, place, write=True)
+        return tuple(found.values())
+
+    def _resolve(self, frame: FrameType, path: Path) -> _Place | None:
+        """Follow a path without running any of the target's code, or return nothing."""
+        code = frame.f_code
+        keys: tuple[str, ...] = ()
+        variables = frame.f_locals
+        if path.root in variables:
+            value = variables[path.root]
+            shared = path.root in code.co_freevars or path.root in code.co_cellvars
+            if shared:
+                keys = (f"variable {path.root} of {code.co_filename}",)
+        elif path.root in frame.f_globals:
+            value = frame.f_globals[path.root]
+            shared = True
+            keys = (f"global {path.root} of {frame.f_globals.get('__name__')}",)
+            if not path.hops and (callable(value) or isinstance(value, types.ModuleType)):
+                return None
+        elif path.stored and not path.hops:
+            return None
+        else:
+            return None
+        lasting = shared
+        for hop in path.hops:
+            base = value
+            lasting = True
+            if isinstance(hop, ast.Attribute):
+                value = _attribute(base, hop.attr)
+                keys = (f"attribute {hop.attr} of {self._number(base)}",)
+            elif isinstance(hop, ast.Subscript) and isinstance(base, CONTAINERS):
+                keys = (f"inside of {self._number(base)}",)
+                lasting = shared or len(path.hops) > 1
+                value = _item(base, hop.slice, variables)
+            else:
+                return None
+            if value is _MISSING and hop is not path.hops[-1]:
+                return None
+        if value is _MISSING:
+            return _Place(keys, None, lasting=lasting) if path.stored else None
+        if isinstance(value, (*CONTAINERS, *PRIMITIVES)) or not is_plain(value):
+            keys = (*keys, f"inside of {self._number(value)}")
+        # Such an object can be told from a later one at its address, so it may be compared.
+        lasting = lasting or isinstance(value, PRIMITIVES)
+        return _Place(keys, value, lasting=lasting)
+
+    def _number(self, value: Any) -> int:
+        """Number an object; one that took a dead one's place in memory gets its own."""
+        known = self._objects.get(id(value))
+        if known is not None and (known[1] is None or known[1]() is value):
+            return known[0]
+        try:
+            alive = weakref.ref(value)
+        except TypeError:
+            alive = None
+        number = len(self._objects) + 1 if known is None else known[0] + 1_000_000
+        self._objects[id(value)] = (number, alive)
+        return number
 
 
-def _values(frame: FrameType) -> dict[str, str]:
-    return {
-        name: short_repr(value, 40)
-        for name, value in frame.f_locals.items()
-        if isinstance(value, _PLAIN) and not name.startswith("__")
-    }
+def _access(path: Path, place: _Place, *, write: bool) -> Access:
+    value = place.value
+    plain = is_plain(value)
+    return Access(
+        keys=place.keys,
+        path=path.text,
+        value=describe_value(value) if plain else "",
+        write=write,
+        lasting=place.lasting,
+        primitive=isinstance(value, PRIMITIVES),
+        opaque=not plain and path.called,
+    )
+
+
+def _attribute(base: Any, name: str) -> Any:
+    """Read an attribute that is stored, never one that is computed."""
+    if isinstance(base, (type, types.ModuleType)):
+        return vars(base).get(name, _MISSING)
+    try:
+        namespace = object.__getattribute__(base, "__dict__")
+    except AttributeError:
+        namespace = {}
+    if isinstance(namespace, dict) and name in namespace:
+        return namespace[name]
+    for kind in type(base).__mro__:
+        slot = vars(kind).get(name)
+        if isinstance(slot, types.MemberDescriptorType):
+            try:
+                return slot.__get__(base)
+            except AttributeError:
+                return _MISSING
+    return _MISSING
+
+
+def _item(base: Any, index: ast.expr, variables: Any) -> Any:
+    if isinstance(index, ast.Constant):
+        key = index.value
+    elif isinstance(index, ast.Name) and index.id in variables:
+        key = variables[index.id]
+    else:
+        return _MISSING
+    if type(key) not in (int, str, bytes, bool, float, type(None)):
+        return _MISSING
+    try:
+        return dict.get(base, key, _MISSING) if isinstance(base, dict) else base[key]
+    except (LookupError, TypeError):
+        return _MISSING
+
+
+@functools.lru_cache(maxsize=4096)
+def _bytecode(code: CodeType) -> bytes:
+    return code.co_code
+
+
+def _begins(frame: FrameType) -> bool:
+    """Tell the first entry of a call from one that goes on after it waited."""
+    at = frame.f_lasti
+    code = _bytecode(frame.f_code)
+    return 0 <= at < len(code) - 1 and code[at] == _RESUME and code[at + 1] == 0
+
+
+def _waits(frame: FrameType) -> bool:
+    at = frame.f_lasti
+    return at >= 0 and _bytecode(frame.f_code)[at] in _SUSPENSIONS

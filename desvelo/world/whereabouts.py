@@ -60,5 +60,5 @@ def display_path(filename: str) -> str:
     path = os.path.abspath(filename)
     for root in (*_SITE, _STDLIB, os.getcwd() + os.sep):
         if path.startswith(root):
-            return path[len(root):].replace(os.sep, "/")
+            return path[len(root) :].replace(os.sep, "/")
     return os.path.basename(path)

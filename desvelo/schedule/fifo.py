@@ -1,0 +1,15 @@
+"""Plain FIFO: no deviation at all."""
+
+from __future__ import annotations
+
+
+class Fifo:
+    """What stock asyncio does on an idle machine; the schedule that all others are told against.
+
+    >>> Fifo().decide("deliver", "a", 1000)
+    0
+    """
+
+    def decide(self, kind: str, actor: str, limit: int) -> int:
+        """Return 0."""
+        return 0

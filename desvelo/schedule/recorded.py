@@ -1,0 +1,30 @@
+"""A written-down schedule, played again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from desvelo.schedule.decisions import MAX_HOLD
+
+
+class Recorded:
+    """The deviations of a schedule, by name, and 0 for everything else.
+
+    Names survive the removal of other operations, so the same deviations can be tried on a
+    smaller program; those that are never met have no effect.
+
+    >>> policy = Recorded({("b", "deliver", 1): 8})
+    >>> [policy.decide("deliver", actor, 1000) for actor in "abb"]
+    [0, 0, 8]
+    """
+
+    def __init__(self, values: Mapping[tuple[str, str, int], int]) -> None:
+        self._values = values
+        self._ordinals: dict[tuple[str, str], int] = {}
+
+    def decide(self, kind: str, actor: str, limit: int) -> int:
+        """Return the recorded value of this decision, or 0."""
+        key = (actor, kind)
+        ordinal = self._ordinals.get(key, 0)
+        self._ordinals[key] = ordinal + 1
+        return min(self._values.get((actor, kind, ordinal), 0), limit - 1, MAX_HOLD)

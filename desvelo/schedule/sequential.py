@@ -1,0 +1,29 @@
+"""One operation after the other: how a program runs without any concurrency."""
+
+from __future__ import annotations
+
+from desvelo.schedule.decisions import ORDERS
+
+
+class Sequential:
+    """Each operation starts when nothing else can happen any more.
+
+    It tells a race from a plain bug: what fails here needs no concurrency to fail.
+
+    >>> policy = Sequential()
+    >>> [policy.decide("arrive", name, 65536) for name in "abc"]
+    [0, 4000, 8000]
+    """
+
+    APART = 1000
+    """Polls between two arrivals; an idle loop lets the next one through long before."""
+
+    def __init__(self) -> None:
+        self._arrivals = 0
+
+    def decide(self, kind: str, actor: str, limit: int) -> int:
+        """Hold each arrival back behind all earlier ones."""
+        if kind != "arrive":
+            return 0
+        self._arrivals += 1
+        return min((self._arrivals - 1) * self.APART * ORDERS, limit - 1)

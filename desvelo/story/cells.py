@@ -1,0 +1,82 @@
+"""What is written into a cell of the table for one row of the trace."""
+
+from __future__ import annotations
+
+import re
+
+from desvelo.schedule.decisions import ORDERS, SPLITS, Deviation
+from desvelo.story.scene import place
+from desvelo.world.trace import Row
+from desvelo.world.values import shorten
+
+_HELD = {
+    "arrive": "its start",
+    "deliver": "a message to it",
+    "connect": "its connection",
+    "accept": "the acceptance of its connection",
+    "writable": "room to write",
+    "job": "its job in the executor",
+    "answer": "the result of its job",
+    "ready": "its next step",
+}
+
+
+def cell_text(row: Row, names: dict[str, str], shared: set[str]) -> str:
+    """Return the text of a row: for code its place, its source, and what it read or wrote."""
+    if row.kind == "begin":
+        return "starts"
+    if row.kind == "end-of-operation":
+        return row.text.removeprefix(f"{row.lane} ")
+    if row.kind == "cancel":
+        return "is cancelled from outside"
+    if row.facts is None:
+        return re.sub(r" \(\d+ bytes\)$", "", row.text)
+    return f"{place(row, names)}  {row.text}{outcome_text(row, shared)}"
+
+
+def outcome_text(row: Row, shared: set[str]) -> str:
+    """Say what came of a statement, where that is known and tells something."""
+    facts = row.facts
+    assert facts is not None
+    if facts.raised:
+        return f"  ✗ {facts.raised}"
+    parts = []
+    if facts.test:
+        parts.append(facts.test)
+    if facts.returned:
+        parts.append(f"returns {shorten(facts.returned, 36)}")
+    written_first = sorted(facts.writes(), key=lambda a: not row.text.startswith(f"{a.path} ="))
+    for access in written_first:
+        if access.value:
+            value = shorten(access.value, 36)
+            if row.text.startswith(f"{access.path} ="):
+                parts.append(value)
+            else:
+                parts.append(f"{access.path} {'is now' if access.primitive else '='} {value}")
+    written = {access.path for access in facts.writes()}
+    assigned = bool(written) and not facts.test
+    for access in facts.reads():
+        if assigned or access.path in written or not access.value or access.primitive:
+            continue
+        if shared.intersection(access.keys):
+            parts.append(f"{access.path} is {shorten(access.value, 36)}")
+    if facts.resumed and not parts and facts.entered:
+        parts.append("gets it")
+    return f"  ➜ {', '.join(parts)}" if parts else ""
+
+
+def deviation_text(deviation: Deviation) -> str:
+    """Say in a cell what is out of the ordinary.
+
+    >>> from desvelo.schedule.decisions import Key
+    >>> deviation_text(Deviation(Key("first", "arrive", 0), 20))
+    'its start is held back'
+    """
+    kind, value = deviation.key.kind, deviation.value
+    if kind == "split":
+        how = SPLITS[min(value, len(SPLITS) - 1)]
+        return f"its message is cut {how}" if value < len(SPLITS) - 1 else f"its message is {how}"
+    if kind == "timer":
+        return "a timer set here fires although other work is ready"
+    what = _HELD.get(kind, kind)
+    return f"{what} comes last of what happens at once" if value < ORDERS else f"{what} is held back"

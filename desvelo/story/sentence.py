@@ -1,0 +1,329 @@
+"""The plain sentence at the end of a story: what interleaved with what, and why that breaks it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from desvelo.failure import Failure
+from desvelo.schedule.decisions import ORDERS, SPLITS, Deviation
+from desvelo.story.scene import BACKGROUND, SERVER, actor_of, and_list, later, place
+from desvelo.story.select import released
+from desvelo.story.shared import Clash, Use
+from desvelo.story.waits import Gift, Wait
+from desvelo.world.trace import LINE_KINDS, Row
+from desvelo.world.values import shorten
+
+_MOST_DEVIATIONS = 3
+_SUBJECTS = {
+    "arrive": "the start of {}",
+    "deliver": "a message of {}",
+    "connect": "the connection of {}",
+    "accept": "the acceptance of the connection of {}",
+    "writable": "the room to write of {}",
+    "job": "the job of {} in the executor",
+    "answer": "the result of the job of {}",
+    "ready": "a step of {}",
+}
+
+
+# the cause: what was out of the ordinary
+
+
+def how_it_came(
+    deviations: Sequence[Deviation], rows: Sequence[Row], operations: Sequence[str], names: dict[str, str]
+) -> str:
+    """Say what the deviations did, or that none is needed."""
+    if not deviations:
+        if len(operations) > 1:
+            return f"No rare timing is needed: it is enough that {_who(operations)} run at the same time."
+        return f"{_quoted(operations[0])} alone is enough, in plain order." if operations else ""
+    timers = [d.key.actor for d in deviations if d.key.kind == "timer"]
+    others = [d for d in deviations if d.key.kind != "timer"][:_MOST_DEVIATIONS]
+    parts = [_cause(deviation, rows, names) for deviation in others]
+    if timers:
+        which = f"A timer of {_who(timers)}" if len(timers) == 1 else f"Timers of {_who(timers)}"
+        parts.append(f"{which} fired although other work was ready.")
+    more = len(deviations) - len(timers) - len(others)
+    if more > 0:
+        parts.append(f"{more} more deviations are marked." if more > 1 else "One more deviation is marked.")
+    return " ".join(parts)
+
+
+def _cause(deviation: Deviation, rows: Sequence[Row], names: dict[str, str]) -> str:
+    actor, kind, value = deviation.key.actor, deviation.key.kind, deviation.value
+    who = _quoted(actor)
+    if kind == "split":
+        how = SPLITS[min(value, len(SPLITS) - 1)]
+        if value == len(SPLITS) - 1:
+            return f"Only half of a message of {who} was accepted at first."
+        return f"A message of {who} arrived in two pieces, cut {how}."
+    key = str(deviation.key)
+    start = next((i for i, r in enumerate(rows) if r.kind == "deviation" and r.deviation == key), None)
+    end = next((i for i, r in enumerate(rows) if r.kind == "release" and r.deviation == key), None)
+    subject = _subject(deviation, rows, end)
+    if value < ORDERS:
+        return f"{_capital(subject)} came last of several things that happened at once."
+    if start is None or end is None:
+        return f"{_capital(subject)} was held back."
+    meanwhile = _meanwhile(rows[start : end + 1], actor, names)
+    if meanwhile:
+        return f"While {subject} was held back, {meanwhile}."
+    return f"{_capital(subject)} was held back a little."
+
+
+def _subject(deviation: Deviation, rows: Sequence[Row], release: int | None) -> str:
+    """Name what was held back; of a message, which side it was for."""
+    who = _quoted(deviation.key.actor)
+    if deviation.key.kind == "deliver" and release is not None:
+        effect = next((i for i, origin in released(rows).items() if origin == release), None)
+        if effect is not None and rows[effect].kind == "deliver":
+            return f"the request of {who}" if rows[effect].lane.startswith(SERVER) else f"the answer to {who}"
+        if effect is not None and rows[effect].kind == "end":
+            return f"the end of a connection of {who}"
+    return _SUBJECTS.get(deviation.key.kind, f"{deviation.key.kind} of {{}}").format(who)
+
+
+def _meanwhile(rows: Sequence[Row], actor: str, names: dict[str, str]) -> str:
+    passed = later(rows[-1].time_ns - rows[0].time_ns)
+    parts = [f"{passed} passed"] if passed else []
+    ran: dict[str, list[Row]] = {}
+    for row in rows:
+        lane = actor_of(row.lane)
+        if lane not in (actor, BACKGROUND) and row.kind in (*LINE_KINDS, "begin", "end-of-operation"):
+            ran.setdefault(lane, []).append(row)
+    for lane, steps in list(ran.items())[:2]:
+        parts.append(f"{_quoted(lane)} {_span(steps, names)}")
+    return and_list(parts) if parts else ""
+
+
+def _span(steps: Sequence[Row], names: dict[str, str]) -> str:
+    lines = [row for row in steps if row.where]
+    if steps[-1].kind == "end-of-operation":
+        return "ran to its end"
+    if not lines:
+        return "started"
+    first, last = place(lines[0], names), place(lines[-1], names)
+    return f"ran {first}" if first == last else f"ran {first} to {last}"
+
+
+# the effect: what the order of things broke
+
+
+def clash_sentence(clash: Clash, names: dict[str, str]) -> str:
+    """Say who read what before whom wrote it, and what that spoils."""
+    read, write = clash.second_read, clash.first_write
+    first, second = _quoted(write.actor), _quoted(read.actor)
+    if clash.shape == "outdated":
+        assert clash.goes_on is not None
+        return (
+            f"{second} {_saw(read, names)}; before it went on at {place(clash.goes_on, names)}, "
+            f"{first} {_wrote(write, names)}."
+        )
+    again = clash.second_write
+    assert again is not None
+    other = clash.first_read
+    if other is not None and _same_test(other, read):
+        truth = "true" if _test(read) == "yes" else "false"
+        condition = _condition(read)
+        both = write.row.where == again.row.where
+        return (
+            f"{_who([write.actor, read.actor])} both found `{condition}` to be {truth} "
+            f"({_both_places(other, read, names)}) before either got to `{shorten(write.row.text, 50)}` "
+            f"({_both_places(write, again, names)}), so both did it."
+            if both
+            else f"{_who([write.actor, read.actor])} both found `{condition}` to be {truth} "
+            f"({_both_places(other, read, names)}) before {first} {_wrote(write, names)}; "
+            f"{second} still went on to `{shorten(again.row.text, 50)}` ({place(again.row, names)})."
+        )
+    if not (_assigns(write) and _assigns(again)):
+        if other is not None and other.access.value == read.access.value and write.row.where == again.row.where:
+            return (
+                f"{_who([write.actor, read.actor])} both read `{read.access.path}`{_as_value(read)} "
+                f"({_both_places(other, read, names)}) before either ran `{shorten(write.row.text, 50)}` "
+                f"({place(write.row, names)}), so both did it."
+            )
+        return (
+            f"{second} {_saw(read, names)}, then {first} {_wrote(write, names)}; {second} still went by "
+            f"what it had read and {_wrote(again, names)}."
+        )
+    if other is not None and other.access.value == read.access.value and _short(read):
+        return (
+            f"{_who([write.actor, read.actor])} both read `{read.access.path}` as {read.access.value} "
+            f"({_both_places(other, read, names)}) before either wrote it; then {first} "
+            f"{_wrote(write, names)} and {second} {_wrote(again, names)}, so one of the two updates is "
+            "lost."
+        )
+    return (
+        f"{second} {_saw(read, names)}, then {first} {_wrote(write, names)}; {second} still went by "
+        f"what it had read and {_wrote(again, names)}, so the other's update is lost."
+    )
+
+
+def wait_sentence(waits: Sequence[Wait], names: dict[str, str]) -> str:
+    """Say who holds what and waits for what, so that nobody can go on."""
+    if not waits:
+        return ""
+    parts = []
+    for wait in waits[:4]:
+        where = place(wait.row, names)
+        if wait.access is not None and wait.holder is not None:
+            holder = wait.holder
+            whose = "itself" if holder.actor == wait.actor else _quoted(holder.actor)
+            parts.append(
+                f"{_quoted(wait.actor)} waits at {where} for `{wait.access.path}`, which {whose} has held "
+                f"since {place(holder.row, names)}"
+            )
+        else:
+            parts.append(f"{_quoted(wait.actor)} waits at {where} for what nobody will ever do")
+    if len(waits) == 1:
+        return f"{parts[0]}."
+    return f"{'; '.join(parts)}. None of them can go on."
+
+
+def hang_sentence(rows: Sequence[Row], operations: Sequence[str], names: dict[str, str]) -> str:
+    """Say which lines go round and round."""
+    ended = {row.lane for row in rows if row.kind == "end-of-operation"}
+    parts = []
+    for name in operations:
+        steps = [row for row in rows[-400:] if actor_of(row.lane) == name and row.where]
+        if name in ended or not steps:
+            continue
+        lines = sorted({row.where for row in steps}, key=_line_number)
+        first = place(next(row for row in steps if row.where == lines[0]), names)
+        last = place(next(row for row in steps if row.where == lines[-1]), names)
+        span = first if first == last else f"{first} to {last}"
+        tests = {
+            f"`{row.facts.condition}` {'true' if row.facts.test == 'yes' else 'false'}"
+            for row in steps
+            if row.facts is not None and row.facts.test
+        }
+        finding = f", each time finding {and_list(sorted(tests))}" if tests else ""
+        parts.append(f"{_quoted(name)} goes round {span} without end{finding}")
+    return f"{'; '.join(parts)}." if parts else ""
+
+
+def leak_sentence(failure: Failure, rows: Sequence[Row], names: dict[str, str]) -> str:
+    """Say who made what was never closed, as far as the trace shows it."""
+    index = maker(failure, rows)
+    if index is None:
+        return ""
+    row = rows[index]
+    actor = actor_of(row.lane)
+    who = _quoted(actor) if row.lane != BACKGROUND else "the set-up"
+    said = f"What {who} opened at {place(row, names)} (`{shorten(row.text, 60)}`) was never closed"
+    left = [r for r in rows[index:] if r.facts is not None and r.facts.raised and actor_of(r.lane) == actor]
+    if not left:
+        return f"{said}."
+    assert left[0].facts is not None
+    kind = left[0].facts.raised.partition(":")[0]
+    return f"{said}: after {kind} at {place(left[0], names)} nothing on the way out does that."
+
+
+def maker(failure: Failure, rows: Sequence[Row]) -> int | None:
+    """Return the index of the row that made what leaked, if one can be told by its class."""
+    made = re.search(r"(?:aiohttp\.|aiohttp )(\w+)", str(failure.error))
+    for index, row in enumerate(rows):
+        facts = row.facts
+        if made is None or facts is None or facts.kind in ("with", "exit"):
+            continue
+        if f"{made.group(1)}(" in row.text and not facts.resumed:
+            return index
+    return None
+
+
+def gift_sentence(gift: Gift, names: dict[str, str]) -> str:
+    """Say who was cancelled although it had just been served."""
+    return (
+        f"{_quoted(gift.giver)} had already served {_quoted(gift.actor)} "
+        f"(`{shorten(gift.given.text, 50)}`, {place(gift.given, names)}) when {_quoted(gift.actor)} was "
+        f"cancelled at {place(gift.cancelled, names)} (`{shorten(gift.cancelled.text, 50)}`): what it had "
+        "been given is lost."
+    )
+
+
+def raise_sentence(failure: Failure, rows: Sequence[Row], names: dict[str, str]) -> str:
+    """Say which operation an error came out of, and where it began."""
+    if failure.where in ("check", "teardown", "loop", ""):
+        return ""
+    steps: list[tuple[str, str]] = []
+    for row in rows:
+        if row.facts is None or not row.facts.raised or actor_of(row.lane) != failure.where:
+            continue
+        kind = row.facts.raised.partition(":")[0]
+        if steps and steps[-1][0] == "CancelledError" and kind == "TimeoutError":
+            steps.pop()  # a time-out cancels first, and says so afterwards
+        steps.append((kind, place(row, names)))
+    if not steps:
+        return ""
+    who = _quoted(failure.where)
+    *before, (kind, where) = steps
+    if not before:
+        return f"Then {who} failed with {kind} at {where}."
+    met = and_list([f"{earlier} at {there}" for earlier, there in before[-2:]])
+    return f"{who} met {met} and went on; then it failed with {kind} at {where}."
+
+
+# words
+
+
+def _saw(use: Use, names: dict[str, str]) -> str:
+    where = place(use.row, names)
+    if _test(use):
+        truth = "true" if _test(use) == "yes" else "false"
+        return f"found `{_condition(use)}` to be {truth} ({where})"
+    return f"read `{use.access.path}`{_as_value(use)} ({where})"
+
+
+def _wrote(use: Use, names: dict[str, str]) -> str:
+    where = place(use.row, names)
+    text = use.row.text
+    if _short(use) and _assigns(use):
+        return f"wrote {use.access.value} ({where})"
+    return f"ran `{shorten(text, 50)}` ({where})"
+
+
+def _assigns(use: Use) -> bool:
+    return bool(re.match(rf"{re.escape(use.access.path)}\s*[-+*/|&]?=[^=]", use.row.text))
+
+
+def _as_value(use: Use) -> str:
+    return f" as {use.access.value}" if _short(use) else ""
+
+
+def _same_test(one: Use, two: Use) -> bool:
+    return bool(_test(one)) and _test(one) == _test(two) and _condition(one) == _condition(two)
+
+
+def _both_places(one: Use, two: Use, names: dict[str, str]) -> str:
+    here, there = place(one.row, names), place(two.row, names)
+    return here if here == there else f"{here} and {there}"
+
+
+def _test(use: Use) -> str:
+    return use.row.facts.test if use.row.facts is not None else ""
+
+
+def _condition(use: Use) -> str:
+    return shorten(use.row.facts.condition, 50) if use.row.facts is not None else ""
+
+
+def _short(use: Use) -> bool:
+    return 0 < len(use.access.value) <= 30
+
+
+def _line_number(where: str) -> tuple[str, int]:
+    file, _, line = where.rpartition(":")
+    return file, int(line)
+
+
+def _quoted(actor: str) -> str:
+    return "a task in the background" if actor == BACKGROUND else f"`{actor}`"
+
+
+def _who(actors: Sequence[str]) -> str:
+    return and_list([_quoted(actor) for actor in dict.fromkeys(actors)])
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,71 @@
+"""Targets: the systems under test, chosen by name with ``--target`` or in the configuration.
+
+A target is a module (or any object) found through the entry point group ``desvelo.targets`` or
+by its import path. It has a function ``load(variant)`` that returns the adapter; what stands
+behind a colon in the name (``vigia_reference:DEFECT``) is the variant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib import metadata
+from typing import Any
+
+from desvelo.errors import DesveloError, TargetError, UsageError
+
+GROUP = "desvelo.targets"
+
+_current: Any = None
+_current_name: str | None = None
+
+
+def known_targets() -> dict[str, str]:
+    """Return the import path of each installed target by its name."""
+    return {point.name: point.value for point in metadata.entry_points(group=GROUP)}
+
+
+def load_target(name: str) -> Any:
+    """Load a target by name; raises `UsageError` for an unknown one, `TargetError` when it does not import."""
+    base, _, variant = name.partition(":")
+    known = known_targets()
+    place = known.get(base, base)
+    try:
+        module = importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is not None and place.startswith(error.name):
+            close = difflib.get_close_matches(base, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            names = ", ".join(sorted(known)) or "none is installed"
+            raise UsageError(f"no target is called {base!r}{hint} (known: {names})") from error
+        raise TargetError(f"target {base!r} does not import: {error}") from error
+    except Exception as error:
+        raise TargetError(f"target {base!r} does not import: {type(error).__name__}: {error}") from error
+    load = getattr(module, "load", None)
+    if load is None:
+        raise UsageError(f"{place} is not a target: it has no function load(variant)")
+    try:
+        return load(variant or None)
+    except DesveloError:
+        raise
+    except (KeyError, LookupError, ValueError) as error:
+        message = error.args[0] if error.args else error
+        raise UsageError(f"target {name!r}: {message}") from error
+
+
+def choose_target(name: str) -> Any:
+    """Load a target and make it the current one."""
+    global _current, _current_name  # noqa: PLW0603 - one run has one target
+    _current = load_target(name)
+    _current_name = name
+    return _current
+
+
+def current_target(default: str = "vigia_reference") -> Any:
+    """Return the target of this run; the default when none was chosen."""
+    return _current if _current is not None else choose_target(default)
+
+
+def current_target_name() -> str | None:
+    """Return the name of the target of this run, if one was chosen."""
+    return _current_name

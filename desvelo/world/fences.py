@@ -1,0 +1,132 @@
+"""What code inside the world may not do: threads and processes of its own, waiting by blocking.
+
+Each of these raises an error that names the call and the line before anything has happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from desvelo.errors import UnsupportedInWorld
+from desvelo.world.inside import current
+from desvelo.world.whereabouts import calling_line
+
+_NO_THREAD = (
+    "a thread of its own would run outside the schedule; hand the work to "
+    "loop.run_in_executor or asyncio.to_thread, which are part of it"
+)
+NO_PROCESS = (
+    "a child process would run outside the simulated world, where neither its timing nor "
+    "its effects are under control; replace it in this scenario"
+)
+_NO_LOOP = (
+    "the event loop of the world is the only one in it; await the coroutine, or hand it to "
+    "asyncio.run_coroutine_threadsafe"
+)
+_NO_BLOCKING = (
+    "it would hold the thread until another one acts, and with it the whole world, which has "
+    "only this one; await the asyncio counterpart instead"
+)
+_NO_ALARM = "the real clock would interrupt the simulated world; use loop.call_later"
+_NO_POLLING = "it asks the kernel, which knows nothing of simulated sockets; use the event loop"
+
+
+def refusing(call: str, real: Callable[..., Any], advice: str) -> Callable[..., Any]:
+    """Return a stand-in that raises inside the world and calls ``real`` outside."""
+
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        if current() is not None:
+            raise UnsupportedInWorld(f"{call} at {calling_line()}: {advice}")
+        return real(*arguments, **options)
+
+    return refuse
+
+
+_real_wait = threading.Condition.wait
+_real_result = concurrent.futures.Future.result
+_real_exception = concurrent.futures.Future.exception
+
+
+def _wait(self: threading.Condition, timeout: float | None = None) -> bool:
+    world = current()
+    if world is None:
+        return _real_wait(self, timeout)
+    if timeout is None:
+        raise UnsupportedInWorld(f"waiting for a thread at {calling_line()}: {_NO_BLOCKING}")
+    # Nobody can notify it meanwhile: this thread is the only one.
+    world.block_for(max(timeout, 0.0))
+    return False
+
+
+def _result(self: concurrent.futures.Future[Any], timeout: float | None = None) -> Any:
+    if current() is not None and not self.done():
+        raise UnsupportedInWorld(f"Future.result() at {calling_line()}: {_NO_BLOCKING}")
+    return _real_result(self, timeout)
+
+
+def _exception(self: concurrent.futures.Future[Any], timeout: float | None = None) -> Any:
+    if current() is not None and not self.done():
+        raise UnsupportedInWorld(f"Future.exception() at {calling_line()}: {_NO_BLOCKING}")
+    return _real_exception(self, timeout)
+
+
+_REFUSED: tuple[tuple[str, str, str, str], ...] = (
+    ("threading", "Thread.start", "threading.Thread.start()", _NO_THREAD),
+    ("threading", "_start_new_thread", "_thread.start_new_thread()", _NO_THREAD),
+    ("threading", "_start_joinable_thread", "_thread.start_joinable_thread()", _NO_THREAD),
+    ("_thread", "start_new_thread", "_thread.start_new_thread()", _NO_THREAD),
+    ("_thread", "start_joinable_thread", "_thread.start_joinable_thread()", _NO_THREAD),
+    ("subprocess", "Popen.__init__", "subprocess.Popen()", NO_PROCESS),
+    ("subprocess", "_fork_exec", "subprocess.Popen()", NO_PROCESS),
+    ("_posixsubprocess", "fork_exec", "fork_exec()", NO_PROCESS),
+    ("multiprocessing.process", "BaseProcess.start", "Process.start()", NO_PROCESS),
+    ("os", "fork", "os.fork()", NO_PROCESS),
+    ("os", "forkpty", "os.forkpty()", NO_PROCESS),
+    ("os", "posix_spawn", "os.posix_spawn()", NO_PROCESS),
+    ("os", "posix_spawnp", "os.posix_spawnp()", NO_PROCESS),
+    ("os", "system", "os.system()", NO_PROCESS),
+    ("os", "execv", "os.execv()", NO_PROCESS),
+    ("os", "execve", "os.execve()", NO_PROCESS),
+    (
+        "asyncio.selector_events",
+        "BaseSelectorEventLoop.__init__",
+        "asyncio.new_event_loop()",
+        _NO_LOOP,
+    ),
+    ("select", "select", "select.select()", _NO_POLLING),
+    ("select", "poll", "select.poll()", _NO_POLLING),
+    ("select", "epoll", "select.epoll()", _NO_POLLING),
+    ("signal", "alarm", "signal.alarm()", _NO_ALARM),
+    ("signal", "setitimer", "signal.setitimer()", _NO_ALARM),
+)
+
+
+def attributes() -> list[tuple[Any, str, Any]]:
+    """Return what is fenced: (owner, name, stand-in)."""
+    fenced: list[tuple[Any, str, Any]] = [
+        (threading.Condition, "wait", _wait),
+        (concurrent.futures.Future, "result", _result),
+        (concurrent.futures.Future, "exception", _exception),
+    ]
+    for module, path, call, advice in _REFUSED:
+        owner: Any = sys.modules.get(module)
+        *outer, name = path.split(".")
+        for part in outer:
+            owner = getattr(owner, part, None)
+        real = getattr(owner, name, None)
+        if real is not None:
+            fenced.append((owner, name, refusing(call, real, advice)))
+    return fenced
+
+
+__all__ = ["NO_PROCESS", "attributes", "refusing"]
+_LOADED = (asyncio, os, select, signal, subprocess)  # so that sys.modules has what is fenced

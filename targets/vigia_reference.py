@@ -1,0 +1,87 @@
+"""The embedded default target: `vigia_reference`, correct or with one planted defect.
+
+``--target vigia_reference`` runs the correct system, ``--target vigia_reference:DEFECT`` the one
+with a defect of the catalogue switched on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vigia_reference import Parts, Settings, System, WebhookClient
+from vigia_reference.cache import latest_detection_key, profile_key
+from vigia_reference.defects import UnknownDefect, get
+
+HOST, PORT = "127.0.0.1", 8000
+
+
+@dataclass(frozen=True)
+class VigiaReference:
+    """Builds systems and clients, and reads what a system holds."""
+
+    name: str
+    parts: Parts
+
+    def system(self, **settings: Any) -> System:
+        """Return a system that is not started yet."""
+        return System(Settings(host=HOST, port=PORT, **settings), self.parts)
+
+    def client(self, url: str, **options: Any) -> WebhookClient:
+        """Return a webhook client for any server."""
+        return self.parts.client(url, **options)
+
+    async def patients(self, system: System) -> list[dict[str, Any]]:
+        """Return every patient that is stored."""
+        return await system.store.list_patients()
+
+    async def images(self, system: System) -> list[tuple[str, str, int]]:
+        """Return (path, patient code, number of detections) of every image, oldest first."""
+        return await system.database.run(
+            lambda connection: [
+                (str(path), str(code), int(count))
+                for path, code, count in connection.execute(
+                    "SELECT file_path, patient_code, "
+                    "(SELECT count(*) FROM lpp_detections WHERE image_id = lpp_images.id) "
+                    "FROM lpp_images JOIN patients ON patients.id = patient_id "
+                    "ORDER BY lpp_images.rowid"
+                )
+            ]
+        )
+
+    async def messages(self, system: System) -> list[tuple[str, str]]:
+        """Return (channel, body) of every message that was enqueued."""
+        return await system.database.run(
+            lambda connection: [
+                (str(channel), str(body))
+                for channel, body in connection.execute(
+                    "SELECT channel, body FROM outbox ORDER BY id"
+                )
+            ]
+        )
+
+    async def newest_detection(self, system: System, code: str) -> dict[str, Any] | None:
+        """Return the detection of a patient that was stored last."""
+        found = await system.store.get_patient_detections(code, limit=1)
+        return found[0] if found else None
+
+    async def cached_patient(self, system: System, code: str) -> dict[str, Any] | None:
+        """Return what the cache holds of a patient."""
+        found: dict[str, Any] | None = await system.cache.get(profile_key(code))
+        return found
+
+    async def cached_detection(self, system: System, code: str) -> dict[str, Any] | None:
+        """Return what the cache holds as a patient's newest detection."""
+        found: dict[str, Any] | None = await system.cache.get(latest_detection_key(code))
+        return found
+
+
+def load(variant: str | None = None) -> VigiaReference:
+    """Return the adapter; ``variant`` is the name of a planted defect."""
+    if variant is None:
+        return VigiaReference("vigia_reference", Parts())
+    try:
+        defect = get(variant)
+    except UnknownDefect as error:
+        raise LookupError(f"{error} (see: desvelo doctor --defects)") from error
+    return VigiaReference(f"vigia_reference:{variant}", defect.parts(Parts()))

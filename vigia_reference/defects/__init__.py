@@ -1,0 +1,27 @@
+"""The planted defects: mistakes that were made in real systems, one class each.
+
+The system itself knows nothing of them.  A defect swaps one or two of its parts for subclasses
+that override as little as the mistake needs.
+
+>>> sorted(DEFECTS)[0]
+'batch-send-loses-an-error'
+>>> get("lost-counter-update").parts(Parts()).store.__name__
+'LostCounterUpdate'
+"""
+
+from vigia_reference.defects.catalogue import Defect, UnknownDefect, by_name, find
+from vigia_reference.defects.client import CLIENT_DEFECTS
+from vigia_reference.defects.delivery import DELIVERY_DEFECTS
+from vigia_reference.defects.store import STORE_DEFECTS
+from vigia_reference.system import Parts
+
+DEFECTS: dict[str, Defect] = by_name(*STORE_DEFECTS, *DELIVERY_DEFECTS, *CLIENT_DEFECTS)
+"""All defects by name."""
+
+
+def get(name: str) -> Defect:
+    """The defect of this name; raises `UnknownDefect`, which names the nearest one."""
+    return find(DEFECTS, name)
+
+
+__all__ = ["DEFECTS", "Defect", "Parts", "UnknownDefect", "get"]
