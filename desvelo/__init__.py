@@ -11,6 +11,7 @@ from desvelo.machine import fault
 from desvelo.machine.concurrent import ConcurrentMachine
 from desvelo.machine.rules import at_rest, operation
 from desvelo.targets import current_target
+from desvelo.world import World
 
-__all__ = ["ConcurrentMachine", "Finding", "at_rest", "current_target", "explore", "fault", "operation"]
+__all__ = ["ConcurrentMachine", "Finding", "World", "at_rest", "current_target", "explore", "fault", "operation"]
 __version__ = "0.1.0"

@@ -17,7 +17,7 @@ from desvelo.errors import (
     WorldStuck,
 )
 from desvelo.failure import Deadlock, Failure, Hang, failure_of, site_of, waiting_at
-from desvelo.oracle.leaks import left_open, leak_from_loop
+from desvelo.oracle.leaks import leak_from_loop, left_open
 from desvelo.scenario import Scenario
 from desvelo.schedule.decisions import Decider, Recorder, Schedule
 from desvelo.world import MAX_POLLS, Operation, Trace, World
@@ -174,7 +174,7 @@ class _Run:
             return Failure("deadlock", error, where, where)
         except StepLimitReached as limit:
             return Failure("hang", Hang(f"{where}() never ends: {limit}"), where, where)
-        except Exception as error:  # noqa: BLE001 - the target's, judged here
+        except Exception as error:
             return failure_of(error, where)
         return None
 

@@ -16,7 +16,7 @@ from desvelo.errors import UsageError
 from desvelo.execution import Outcome, Settings, execute
 from desvelo.failure import Failure, Nondeterminism
 from desvelo.finding.finding import Finding
-from desvelo.finding.shrink import Attempt, Minimum, Shrinker
+from desvelo.finding.shrink import MAX_SECONDS, Attempt, Minimum, Shrinker
 from desvelo.finding.source import source_hash
 from desvelo.scenario import Scenario, load_scenario
 from desvelo.schedule.decisions import Schedule
@@ -27,6 +27,11 @@ from desvelo.world.boundary import Boundary
 from desvelo.world.tracing import is_own_code
 
 FULL_COLLECTION_EVERY = 20
+"""Executions between two collections; with all else frozen one is cheap, and without it the
+tasks of past worlds pile up and slow the next ones down."""
+
+OTHER_LUCK_EVERY = 4
+"""One execution of so many sees other random numbers than the plain run did."""
 
 
 @dataclass
@@ -38,7 +43,7 @@ class Progress:
     distinct: int = 0
 
 
-def explore(  # noqa: PLR0913 - the public contract: settings by keyword
+def explore(
     scenario: Any,
     *,
     max_seconds: float = 60,
@@ -80,17 +85,11 @@ def explore(  # noqa: PLR0913 - the public contract: settings by keyword
     >>> finding.kind, finding.deviations, finding.operations
     ('race', 0, ['one', 'two'])
     """
+    check_options(max_seconds, max_executions, policy, mode, seed)
     if isinstance(scenario, str):
         scenario = load_scenario(scenario)
     elif not isinstance(scenario, Scenario):
         scenario = Scenario(scenario)
-    if mode not in MODES:
-        raise UsageError(f"no mode is called {mode!r}; it is one of {', '.join(MODES)}")
-    if max_executions is not None and max_executions < 1:
-        raise UsageError(f"max_executions is {max_executions}; at least one execution is needed")
-    if max_seconds <= 0:
-        raise UsageError(f"max_seconds is {max_seconds}; it must be more than 0")
-    make_policy(policy, 0, 1)
     settings = Settings(mode=mode, leaks=leaks, trace_files=files_to_trace(trace))
     exploration = _Exploration(
         scenario,
@@ -104,8 +103,36 @@ def explore(  # noqa: PLR0913 - the public contract: settings by keyword
         return exploration.run(max_seconds, max_executions, on_progress, statistics or Progress())
 
 
+def check_options(max_seconds: Any, max_executions: Any, policy: Any, mode: Any, seed: Any) -> None:
+    """Raise `UsageError`, with one clear sentence, for an option that cannot be.
+
+    >>> check_options(60, 0, "mix", "asyncio-order", None)
+    Traceback (most recent call last):
+        ...
+    desvelo.errors.UsageError: max_executions is 0; at least one execution is needed
+    """
+    if mode not in MODES:
+        raise UsageError(f"no mode is called {mode!r}; it is one of {', '.join(MODES)}")
+    if max_executions is not None:
+        if isinstance(max_executions, bool) or not isinstance(max_executions, int):
+            raise UsageError(f"max_executions is {max_executions!r}; it must be a whole number")
+        if max_executions < 1:
+            raise UsageError(
+                f"max_executions is {max_executions}; at least one execution is needed"
+            )
+    if isinstance(max_seconds, bool) or not isinstance(max_seconds, (int, float)):
+        raise UsageError(f"max_seconds is {max_seconds!r}; it must be a number of seconds")
+    if not max_seconds > 0:  # also not a number
+        raise UsageError(f"max_seconds is {max_seconds}; it must be more than 0")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise UsageError(f"seed is {seed!r}; it must be a whole number")
+    if not isinstance(policy, str):
+        raise UsageError(f"policy is {policy!r}; it must be the name of one, such as 'mix'")
+    make_policy(policy, 0, 1)
+
+
 def _fresh_seed() -> bytes:
-    import os  # noqa: PLC0415 - the one place where an exploration starts from real chance
+    import os
 
     return os.urandom(4)
 
@@ -171,6 +198,9 @@ class _Exploration:
         self._started = 0.0
         self._warned = False
         self._sequential_is_sound = True
+        self._luck = 0
+        """The seed of the world in which the failure was found."""
+        self._max_seconds = MAX_SECONDS
 
     def run(
         self,
@@ -180,6 +210,7 @@ class _Exploration:
         progress: Progress,
     ) -> Finding | None:
         self._started = time.perf_counter()
+        self._max_seconds = max_seconds
         # The first run of a process imports and caches; it is not like the others.
         self._execute_fifo()
         first = self._execute_fifo(trace=True)
@@ -194,6 +225,7 @@ class _Exploration:
         if first.failure is not None:
             return self._found(first, progress)
         scale = scale_of(first, self._settings)
+        gc.freeze()
         schedules: set[Schedule] = {first.schedule}
         while True:
             progress.seconds = time.perf_counter() - self._started
@@ -206,7 +238,8 @@ class _Exploration:
                 return None
             seed = self._seed * 1_000_003 + progress.executions
             policy = make_policy(self._policy, seed, scale)
-            outcome = execute(self._scenario, policy, self._settings, seed=0)
+            luck = seed & 0x7FFFFFFF if progress.executions % OTHER_LUCK_EVERY == 0 else 0
+            outcome = execute(self._scenario, policy, self._settings, seed=luck)
             progress.executions += 1
             self._warn(outcome)
             if outcome.failure is not None:
@@ -224,7 +257,8 @@ class _Exploration:
         if outcome.refusals and not self._warned:
             self._warned = True
             sys.stderr.write(
-                f"desvelo: the target caught an error of the simulated world: {outcome.refusals[0]}\n"
+                "desvelo: the target caught an error of the simulated world: "
+                f"{outcome.refusals[0]}\n"
             )
 
     # from failure to finding
@@ -242,15 +276,24 @@ class _Exploration:
             or _differ(one, two)
         ):
             return self._nondeterministic(one, two, progress, outcome.failure)
-        self._sequential_is_sound = self._sound(best.operations)
-        shrinker = Shrinker(self._attempt, best, sound=self._may_drop_to)
-        best = shrinker.shrink()
+        self._luck = best.schedule.seed
+        try:
+            self._sequential_is_sound = self._sound(best.operations)
+            seconds_left = min(MAX_SECONDS, max(1.0, self._max_seconds))
+            best = Shrinker(
+                self._attempt, best, sound=self._may_drop_to, max_seconds=seconds_left
+            ).shrink()
+        except KeyboardInterrupt:
+            # The finding is worth more than the wish to be gone at once.
+            pass
         final = self._repeat(best)
         again = self._repeat(best)
         if final.failure is None or _differ(final, again):
             return self._nondeterministic(final, again, progress, best.failure)
         finding = self._finding(best, final, progress.executions, seconds)
-        finding.story_text = tell(finding, final, self._fifo_trace(best.operations))
+        finding.story_text = tell(
+            finding, final, self._fifo_trace(best.operations, best.schedule.seed)
+        )
         self._write(finding, replacing=early)
         return finding
 
@@ -263,13 +306,19 @@ class _Exploration:
             only=operations,
         )
         return Attempt(
-            outcome.failure, outcome.schedule, outcome.kinds or self._kinds(operations, schedule)
+            outcome.failure,
+            outcome.schedule,
+            outcome.kinds or self._kinds(operations, schedule),
+            outcome.polls,
         )
 
     def _sound(self, operations: tuple[str, ...]) -> bool:
         """Tell whether the operations end well one after the other."""
         return (
-            execute(self._scenario, Sequential(), self._settings, only=operations).failure is None
+            execute(
+                self._scenario, Sequential(), self._settings, seed=self._luck, only=operations
+            ).failure
+            is None
         )
 
     def _may_drop_to(self, operations: tuple[str, ...]) -> bool:
@@ -300,8 +349,15 @@ class _Exploration:
             trace=True,
         )
 
-    def _fifo_trace(self, operations: tuple[str, ...]) -> Outcome:
-        return execute(self._scenario, Fifo(), self._settings, seed=0, only=operations, trace=True)
+    def _fifo_trace(self, operations: tuple[str, ...], seed: int) -> Outcome:
+        return execute(
+            self._scenario,
+            Fifo(),
+            self._settings,
+            seed=seed,
+            only=operations,
+            trace=True,
+        )
 
     def _finding(self, best: Minimum, outcome: Outcome, executions: int, seconds: float) -> Finding:
         failure = best.failure
@@ -351,8 +407,9 @@ class _Exploration:
         )
         finding.replays = False
         finding.story_text = (
-            f"{text}.\nSomething in the target is not under control: real time, real randomness, an "
-            "object's address or the order of a set. Until that is gone no failure can be replayed."
+            f"{text}.\nSomething in the target is not under control: real time, real randomness, "
+            "an object's address or the order of a set. Until that is gone no failure can be "
+            "replayed."
         )
         self._write(finding)
         return finding

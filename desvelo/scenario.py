@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -24,18 +25,20 @@ class Scenario:
 
     def __init__(self, source: Any, name: str = "", reference: str = "") -> None:
         if isinstance(source, type):
-            source = source()
+            source = _made(source)
         self.name = name or getattr(source, "__name__", type(source).__name__)
         self.reference = reference or _reference_of(source)
         self.runtime: str = getattr(source, "runtime", "asyncio")
         if self.runtime not in RUNTIMES:
             raise UsageError(
-                f"scenario {self.name!r}: runtime is {self.runtime!r}; it is one of {', '.join(RUNTIMES)}"
+                f"scenario {self.name!r}: runtime is {self.runtime!r}; "
+                f"it is one of {', '.join(RUNTIMES)}"
             )
         if self.runtime == "threads":
             raise UsageError(
-                f"scenario {self.name!r}: runtime 'threads' is not available in this version; write the "
-                "operations as async functions with asyncio.to_thread, or wait for controlled threads"
+                f"scenario {self.name!r}: runtime 'threads' is not available in this version; "
+                "write the operations as async functions with asyncio.to_thread, or wait for "
+                "controlled threads"
             )
         self._setup = self._optional(source, "setup")
         self._check = self._optional(source, "check")
@@ -67,8 +70,8 @@ class Scenario:
         found = self._operations(state)
         if not isinstance(found, Mapping) or not all(callable(call) for call in found.values()):
             raise UsageError(
-                f"scenario {self.name!r}: operations(state) returned {type(found).__name__}; it must "
-                "be a dict of name to function"
+                f"scenario {self.name!r}: operations(state) returned {type(found).__name__}; "
+                "it must be a dict of name to function"
             )
         if not found:
             raise UsageError(f"scenario {self.name!r}: operations(state) returned no operation")
@@ -81,6 +84,31 @@ class Scenario:
     def teardown(self, state: Any) -> Any:
         """Release what the state holds, when the scenario says how."""
         return self._teardown(state) if self._teardown is not None else None
+
+
+def _made(source: type) -> Any:
+    """Make an instance of a scenario given as a class."""
+    try:
+        inspect.signature(source).bind()
+    except TypeError as error:
+        raise UsageError(
+            f"scenario {source.__name__!r}: the class cannot be made without arguments ({error}); "
+            "pass an instance"
+        ) from error
+    except ValueError:
+        pass  # a class without a signature that Python knows: try it
+    return source()
+
+
+def _called(factory: Any, reference: str) -> Any:
+    """Call a function that makes a scenario."""
+    try:
+        return factory()
+    except Exception as error:
+        raise TargetError(
+            f"{reference} is a function, and calling it to get a scenario failed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def load_scenario(reference: str) -> Scenario:
@@ -101,7 +129,7 @@ def load_scenario(reference: str) -> Scenario:
         if source is None:
             raise UsageError(f"{place} has nothing called {name!r}")
         if callable(source) and not isinstance(source, type) and not hasattr(source, "operations"):
-            source = source()
+            source = _called(source, f"{place}:{name}")
     absolute = str(Path(place).resolve()) if place.endswith(".py") or "/" in place else place
     return Scenario(source, name or Path(place).stem, f"{absolute}:{name}" if name else absolute)
 
@@ -110,12 +138,15 @@ def _import_file(path: Path) -> types.ModuleType:
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     resolved = path.resolve()
-    name = resolved.stem
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == str(resolved):
-        return known
-    if known is not None:
-        name = f"desvelo_scenario_{name}"
+    # Under its own name, so that other files of the user find the same module; but never under
+    # one that somebody else has or may still want.
+    name, number = resolved.stem, 0
+    while name in sys.stdlib_module_names or name in sys.modules:
+        known = sys.modules.get(name)
+        if known is not None and getattr(known, "__file__", None) == str(resolved):
+            return known
+        number += 1
+        name = f"desvelo_scenario_{resolved.stem}_{number}"
     folder = str(resolved.parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -29,6 +29,7 @@ class Registry:
         code = (await request.json())["code"]
         if await self.find(code):
             return web.json_response({"known": True}, status=200)
+        await asyncio.sleep(0)  # write the audit log
         await self.insert(code)
         return web.json_response({"known": False}, status=201)
 

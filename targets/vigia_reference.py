@@ -12,6 +12,7 @@ from typing import Any
 from vigia_reference import Parts, Settings, System, WebhookClient
 from vigia_reference.cache import latest_detection_key, profile_key
 from vigia_reference.defects import UnknownDefect, get
+from vigia_reference.rate_limit import RateLimits
 
 HOST, PORT = "127.0.0.1", 8000
 
@@ -30,6 +31,10 @@ class VigiaReference:
     def client(self, url: str, **options: Any) -> WebhookClient:
         """Return a webhook client for any server."""
         return self.parts.client(url, **options)
+
+    def limits(self, **limits: int) -> RateLimits:
+        """Return limits on requests, for the setting ``rate_limits``."""
+        return RateLimits(**limits)
 
     async def patients(self, system: System) -> list[dict[str, Any]]:
         """Return every patient that is stored."""

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -16,6 +15,8 @@ from typing import Any
 
 from desvelo.errors import FindingFileError, ReplayDiverged
 from desvelo.failure import KINDS
+from desvelo.finding.files import write_whole
+from desvelo.finding.source import own_sources
 from desvelo.schedule.decisions import Schedule
 
 SCHEMA = 1
@@ -32,6 +33,12 @@ class Replay:
     """Whether every event was the same, by the hash of the trace."""
     message: str
     digest: str
+    other: bool = False
+    """Whether it failed, but in another way than the finding."""
+    story: str = ""
+    """The story of this run, which is of today's code."""
+    trace: str = ""
+    """Every step of this run, a line each."""
 
 
 class FoundError(Exception):
@@ -73,6 +80,8 @@ class Finding:
     target: str | None = None
     source: str = ""
     """Hash of the source of the scenario when it was found."""
+    sources: dict[str, str] = field(default_factory=own_sources)
+    """Hash of the source of each module of the user's own that was loaded then."""
     story_text: str = ""
     trace_rows: list[list[Any]] = field(default_factory=list)
     confirmed: bool | None = None
@@ -105,13 +114,26 @@ class Finding:
         return self.story_text
 
     def summary(self) -> str:
-        """Say in one line what was found."""
-        count = self.deviations
-        calls = len(self.operations)
-        how = "in plain FIFO order" if count == 0 else f"with {count} deviation{'s' if count > 1 else ''} from FIFO"
-        said = _one_line(str(self.error)) if isinstance(self.error, FoundError) else _describe(self.error)
+        """Say in one line what was found.
+
+        >>> finding = Finding("race", AssertionError("2 rows"), "s.py:3 in check", "s.py",
+        ...                   ["first", "second"], Schedule(), [], 12, 0.1)
+        >>> finding.summary()
+        'race: AssertionError: 2 rows (2 operations, plain FIFO order)'
+        """
+        calls, count = len(self.operations), self.deviations
+        how = f"{count} deviation{'s' if count > 1 else ''} from FIFO" if count else "plain FIFO order"
         label = f" [{self.label}]" if self.label else ""
-        return f"{self.kind}{label}: {said} ({calls} operation{'s' if calls != 1 else ''}, {how})"
+        return f"{self.kind}{label}: {self.reason()} ({calls} operation{'s' if calls != 1 else ''}, {how})"
+
+    def reason(self) -> str:
+        """Say in one line why it is a failure: the error without what its kind says already."""
+        name, message = _name_and_message(self.error)
+        said = _one_line(message)
+        if self.kind in ("deadlock", "hang", "leak", "nondeterminism") and said:
+            said = said.removeprefix("nothing can happen any more: ")
+            return re.sub(r"(:\d+) in \w+", r"\1", said)
+        return f"{name}: {said}" if said else name
 
     def replay(self) -> Replay:
         """Run it again; raises `ReplayDiverged` when the code no longer fits the file."""
@@ -132,8 +154,9 @@ class Finding:
             "label": self.label,
             "signature": self.signature,
             "target": self.target,
-            "scenario": self.scenario,
+            "scenario": _portable(self.scenario),
             "source": self.source,
+            "sources": self.sources,
             "error": {"type": name, "message": message, "site": self.site},
             "operations": self.operations,
             "inputs": self.inputs,
@@ -161,20 +184,10 @@ class Finding:
         """Write it to a file, or into a folder under its own name; whole or not at all."""
         place = Path(path)
         if place.suffix != ".json":
-            place = place / self.file_name()
-        place.parent.mkdir(parents=True, exist_ok=True)
+            place /= self.file_name()
         self.path = place
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=True, sort_keys=False)
-        descriptor, temporary = tempfile.mkstemp(dir=place.parent, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, place)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(place, text + "\n")
         return place
 
     @classmethod
@@ -182,17 +195,27 @@ class Finding:
         """Read a file that `save` wrote; raises `FindingFileError` with one clear sentence."""
         place = Path(path)
         data = read_finding_file(place)
+        kind = data.get("kind")
+        if kind not in KINDS:
+            raise FindingFileError(
+                f"{place} is of kind {kind!r}, which this version does not know (it knows "
+                f"{', '.join(KINDS)}); replay it with the newer Desvelo that wrote it"
+            )
         try:
             return cls._from_json(data, place)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except KeyError as error:
             raise FindingFileError(
-                f"{place} is not a complete finding ({type(error).__name__}: {error}); find it again, or restore "
-                "the file from where it came") from error
+                f"{place} is not a complete finding: it has no {error}; find it again, or restore "
+                "the file from where it came"
+            ) from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise FindingFileError(
+                f"{place} is not a finding that can be read ({error}); find it again, or restore "
+                "the file from where it came"
+            ) from error
 
     @classmethod
     def _from_json(cls, data: dict[str, Any], place: Path) -> Finding:
-        if data["kind"] not in KINDS:
-            raise ValueError(f"unknown kind {data['kind']!r}")
         error = data["error"]
         return cls(
             kind=data["kind"], error=FoundError(error["type"], error["message"]), site=error["site"],
@@ -201,6 +224,7 @@ class Finding:
             decisions=[list(row) for row in data["decisions"]], executions=int(data["executions"]),
             seconds=float(data["seconds"]), digest=data["trace_sha256"], settings=dict(data["settings"]),
             inputs=list(data["inputs"]), choices=data["choices"], target=data["target"], source=data["source"],
+            sources=dict(data.get("sources", {})),
             story_text="\n".join(data["story"]), trace_rows=[list(row) for row in data["trace"]],
             confirmed=data["confirmed"], replays=bool(data["replays"]), label=data.get("label", ""),
             versions=dict(data["versions"]), command=data["command"], path=place)
@@ -246,9 +270,15 @@ def _name_and_message(error: BaseException) -> tuple[str, str]:
     return type(error).__name__, str(error)
 
 
-def _describe(error: BaseException) -> str:
-    name, message = type(error).__name__, _one_line(str(error))
-    return f"{name}: {message}" if message else name
+def _portable(scenario: str) -> str:
+    """Write the file of a scenario relative to the current folder, where it lies below it."""
+    place, colon, name = scenario.partition(":")
+    if not place.endswith(".py") or not Path(place).is_absolute():
+        return scenario
+    try:
+        return f"{Path(place).relative_to(Path.cwd()).as_posix()}{colon}{name}"
+    except ValueError:
+        return scenario
 
 
 def _one_line(text: str) -> str:

@@ -2,64 +2,141 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from desvelo.errors import ReplayDiverged, TargetError, UsageError
-from desvelo.finding.finding import Finding, Replay
-from desvelo.finding.source import source_hash
+from desvelo.finding.finding import Finding, Replay, versions
+from desvelo.finding.source import changed_modules, source_hash
 
 if TYPE_CHECKING:
-    from desvelo.execution import Outcome
+    from desvelo.execution import Outcome, Settings
+    from desvelo.scenario import Scenario
 
 
 def replay(finding: Finding) -> Replay:
     """Replay a finding of `desvelo.explore`; raises `ReplayDiverged` when the code has changed."""
-    from desvelo.execution import Settings, execute  # noqa: PLC0415 - a replay starts from above
-    from desvelo.explore import files_to_trace, young_garbage_only  # noqa: PLC0415
-    from desvelo.scenario import load_scenario  # noqa: PLC0415
+    from desvelo.execution import execute  # noqa: PLC0415 - a replay starts from above
+    from desvelo.explore import young_garbage_only  # noqa: PLC0415
     from desvelo.schedule.policy import Fifo, Recorded  # noqa: PLC0415
+    from desvelo.story.details import every_step  # noqa: PLC0415
+    from desvelo.story.story import tell  # noqa: PLC0415
     from desvelo.world.boundary import Boundary  # noqa: PLC0415
 
     if finding.kind == "nondeterminism":
-        raise UsageError(f"{finding.path or 'this finding'} is about a target that two runs of one schedule do not "
-                         "agree on; there is nothing to replay until that is mended")
-    try:
-        scenario = load_scenario(finding.scenario)
-    except UsageError as error:
-        raise TargetError(f"the scenario of this finding cannot be loaded: {error}") from error
-    settings = Settings(latency=float(finding.settings.get("latency", 0.1)),
-                        mode=str(finding.settings.get("mode", "asyncio-order")),
-                        leaks=bool(finding.settings.get("leaks", True)),
-                        trace_files=files_to_trace(finding.settings.get("trace")))
+        raise UsageError(
+            f"{finding.path or 'this finding'} is about a target that two runs of one schedule do "
+            "not agree on; there is nothing to replay until that is mended"
+        )
+    scenario = scenario_of(finding)
+    settings = settings_of(finding)
+    schedule, names = finding.schedule, finding.operations
     with Boundary(), young_garbage_only():
-        execute(scenario, Fifo(), settings, seed=finding.schedule.seed)
-        outcome = execute(scenario, Recorded(finding.schedule.values()), settings, seed=finding.schedule.seed,
-                          only=finding.operations, trace=True)
-    changed = source_hash(scenario.file) != finding.source
-    return judge(finding, outcome, changed=changed)
+        # The first run of a process imports and caches; it is not like the others.
+        plain = execute(scenario, Fifo(), settings, seed=schedule.seed)
+        missing = [name for name in names if name not in plain.operations]
+        if missing:
+            raise ReplayDiverged(
+                f"{_the_file(finding)} no longer fits the code: the scenario has no operation "
+                f"{missing[0]!r} any more, it has {', '.join(plain.operations)}; explore again"
+            )
+        outcome = execute(
+            scenario,
+            Recorded(schedule.values()),
+            settings,
+            seed=schedule.seed,
+            only=names,
+            trace=True,
+        )
+        result = judge(finding, outcome, changed=changes(finding, scenario))
+        if outcome.failure is not None:
+            plain = execute(
+                scenario, Fifo(), settings, seed=schedule.seed, only=names, trace=True
+            )
+            result.story = tell(finding, outcome, plain)
+        result.trace = every_step(outcome)
+    return result
 
 
-def judge(finding: Finding, outcome: Outcome, *, changed: bool) -> Replay:
+def scenario_of(finding: Finding) -> Scenario:
+    """Load the scenario that a finding names; a relative file also from beside the finding."""
+    from desvelo.scenario import load_scenario  # noqa: PLC0415
+
+    reference = finding.scenario
+    place, _, name = reference.partition(":")
+    if "::" in reference:
+        raise UsageError(
+            f"{_the_file(finding)} was found by the test {reference}; replay it with "
+            f"`pytest {reference} --replay={finding.path}`"
+        )
+    if place.endswith(".py") and not Path(place).is_file() and finding.path is not None:
+        for folder in finding.path.resolve().parents:
+            if (folder / place).is_file():
+                reference = f"{folder / place}:{name}" if name else str(folder / place)
+                break
+    try:
+        return load_scenario(reference)
+    except UsageError as error:
+        raise TargetError(f"the scenario of {_the_file(finding)} cannot be loaded: {error}") from error
+
+
+def settings_of(finding: Finding) -> Settings:
+    """Return the settings that a finding was made with."""
+    from desvelo.execution import Settings  # noqa: PLC0415
+    from desvelo.explore import files_to_trace  # noqa: PLC0415
+
+    known = finding.settings
+    return Settings(
+        latency=float(known.get("latency", 0.1)),
+        mode=str(known.get("mode", "asyncio-order")),
+        leaks=bool(known.get("leaks", True)),
+        trace_files=files_to_trace(known.get("trace")),
+    )
+
+
+def changes(finding: Finding, scenario: Scenario) -> list[str]:
+    """Name the parts of the code that are not what they were when the finding was made."""
+    found = changed_modules(finding.sources)
+    if not found and finding.source and source_hash(scenario.file) != finding.source:
+        found = [scenario.name]
+    return found
+
+
+def judge(finding: Finding, outcome: Outcome, *, changed: list[str]) -> Replay:
     """Compare what a replay did with what the finding recorded."""
-    missing = [name for name in finding.operations if name not in outcome.operations]
-    if missing:
-        raise ReplayDiverged(f"the code has changed: there is no operation {missing[0]!r} any more; explore again")
     digest = outcome.trace.digest() if outcome.trace is not None else ""
-    failed = outcome.failure is not None and type(outcome.failure.error).__name__ == _error_type(finding)
-    if failed:
-        same = digest == finding.digest
-        note = "every event the same" if same else "but not every event was the same"
-        if not same and changed:
-            note += ": the code has changed since"
-        assert outcome.failure is not None
-        return Replay(True, same, f"it fails again, {note}: {outcome.failure.summary()}", digest)
+    identical = digest == finding.digest
+    since = f"{_and(changed)} {'has' if len(changed) == 1 else 'have'} changed since"
+    failure = outcome.failure
+    if failure is not None:
+        same_type = type(failure.error).__name__ == _error_type(finding)
+        if same_type and _place(failure.site) == _place(finding.site):
+            note = "every event the same" if identical else "but not every event was the same"
+            if not identical:
+                note += f": {since if changed else _versions(finding)}"
+            return Replay(True, identical, f"it fails again, {note}: {failure.summary()}", digest)
+        said = f"it fails in another way now: {failure.summary()} ({failure.site})"
+        return Replay(False, False, said, digest, other=True)
     difference = first_divergence(finding, outcome)
-    if difference is not None:
-        why = "the code has changed since" if changed else "the target is not deterministic or a version differs"
-        raise ReplayDiverged(f"{difference}; {why}, so this file no longer fits")
-    if outcome.failure is not None:
-        return Replay(False, False, f"it fails in another way now: {outcome.failure.summary()}", digest)
-    return Replay(False, False, "it does not fail any more: the same decisions now end well", digest)
+    if difference is None:
+        why = f"; {since}" if changed else ""
+        said = f"it does not fail any more: the same decisions now end well{why}"
+        return Replay(False, identical, said, digest)
+    unmet = unmet_deviations(finding, outcome)
+    if changed and not unmet:
+        # A repair changes what happens; what was out of the ordinary has still come about.
+        return Replay(
+            False,
+            False,
+            f"it does not fail any more: {since}, and with the same deviations it now ends well "
+            f"(the run is another one: {difference})",
+            digest,
+        )
+    if unmet:
+        difference += f", and the deviation \"{unmet[0]}\" never came up"
+    why = since if changed else _versions(finding)
+    raise ReplayDiverged(f"{_the_file(finding)} no longer fits the code: {difference}; {why}")
 
 
 def first_divergence(finding: Finding, outcome: Outcome) -> str | None:
@@ -68,19 +145,69 @@ def first_divergence(finding: Finding, outcome: Outcome) -> str | None:
     met = list(outcome.kinds or ())
     for number, (expected, got) in enumerate(zip(recorded, met, strict=False), 1):
         if expected != got:
-            return (f"the replay diverges at decision {number}: expected {_name(expected)}, "
-                    f"got {_name(got)}")
+            return (
+                f"at decision {number} of {len(recorded)} the recording has {_name(expected)}, "
+                f"the replay {_name(got)}"
+            )
     if len(met) < len(recorded):
-        return (f"the replay diverges at decision {len(met) + 1}: expected {_name(recorded[len(met)])}, "
-                "but the execution ended")
+        return (
+            f"at decision {len(met) + 1} of {len(recorded)} the recording has "
+            f"{_name(recorded[len(met)])}, but the replay had ended"
+        )
     if len(met) > len(recorded):
-        return f"the replay diverges at decision {len(recorded) + 1}: expected the end, got {_name(met[len(recorded)])}"
+        return (
+            f"the recording ends after {len(recorded)} decisions, the replay goes on with "
+            f"{_name(met[len(recorded)])}"
+        )
     return None
+
+
+def unmet_deviations(finding: Finding, outcome: Outcome) -> list[str]:
+    """Return the deviations of a finding whose decision was never asked in a run."""
+    met = {deviation.key for deviation in outcome.schedule.deviations}
+    return [d.describe() for d in finding.schedule.deviations if d.key not in met]
+
+
+_KINDS = {
+    "arrive": "the start",
+    "deliver": "a delivery",
+    "connect": "a connection",
+    "accept": "an acceptance",
+    "writable": "room to write",
+    "job": "a job",
+    "answer": "a job's result",
+    "timer": "a timer",
+    "ready": "a step",
+    "split": "a message",
+}
 
 
 def _name(pair: tuple[str, str]) -> str:
     kind, actor = pair
-    return f"{kind!r} of {actor}"
+    return f"{_KINDS.get(kind, kind)} of {actor!r}"
+
+
+def _the_file(finding: Finding) -> str:
+    return str(finding.path) if finding.path is not None else "this finding"
+
+
+def _place(site: str) -> str:
+    """Strip the line: code above it may have moved."""
+    return re.sub(r":\d+", "", site)
+
+
+def _and(names: list[str]) -> str:
+    shown = names[:3] + ([f"{len(names) - 3} more"] if len(names) > 3 else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
+
+
+def _versions(finding: Finding) -> str:
+    """Say which version differs; if none does, the target itself must."""
+    now = versions()
+    for package, then in finding.versions.items():
+        if now.get(package) != then:
+            return f"it was made with {package} {then}, this is {now.get(package, 'without it')}"
+    return "no source has changed, so something in the target is not under control"
 
 
 def _error_type(finding: Finding) -> str:

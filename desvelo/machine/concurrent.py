@@ -17,7 +17,15 @@ from desvelo.execution import deadlock, failed_operation, hang, loop_failure
 from desvelo.failure import Failure
 from desvelo.machine import bridge
 from desvelo.machine.fault import Fault
-from desvelo.machine.plan import Explicit, MachineDecider, Places, current_rerun, plans, policy_for
+from desvelo.machine.plan import (
+    Explicit,
+    MachineDecider,
+    Places,
+    current_rerun,
+    operation_deviations,
+    plans,
+    policy_for,
+)
 from desvelo.machine.program import Program
 from desvelo.machine.report import MachineReport, collector
 from desvelo.machine.rerun import more_schedules
@@ -88,6 +96,9 @@ class ConcurrentMachine(RuleBasedStateMachine):
         self._rerun = rerun
         self._started = 0
         self._judged = 0
+        self._looked = 0
+        """Iterations of the loop that checks took: they do not count as something happening."""
+        self._passed: dict[str, tuple[int, int]] = {}
         self._ended = False
         self._calls: list[Call] = []
         self.operation_names: list[str] = []
@@ -169,20 +180,25 @@ class ConcurrentMachine(RuleBasedStateMachine):
         self._run(self.world.elapse, min(seconds, self.longest_elapse))
 
     @precondition(lambda self: self.cancellable)
-    @rule(handle=PENDING)
-    def cancel(self, handle: Operation) -> None:
-        """Cancel an operation where it is."""
-        if not handle.done:
-            self.world.within(handle.cancel)
+    @rule(handle=PENDING, deviations=operation_deviations())
+    def cancel(self, handle: Operation, deviations: list[Explicit] | None = None) -> None:
+        """Cancel an operation, at the moment that the schedule decides."""
+        self._let_happen("cancel", handle.cancel, deviations or [])
 
     @precondition(lambda self: bool(self.faults))
-    @rule(handle=PENDING, number=st.integers(0, 5))
-    def inject(self, handle: Operation, number: int) -> None:
-        """Let something go wrong for an operation."""
+    @rule(handle=PENDING, number=st.integers(0, 5), deviations=operation_deviations())
+    def inject(
+        self, handle: Operation, number: int, deviations: list[Explicit] | None = None
+    ) -> None:
+        """Let something go wrong for an operation, at the moment that the schedule decides."""
         fault = self.faults[number % len(self.faults)]
-        if not handle.done:
-            self.world.note("fault", handle.name, f"fault: {fault.name}")
-            self.world.within(lambda: fault.strike(self.world, handle))
+
+        def strike() -> None:
+            if not handle.done:
+                self.world.note("fault", handle.name, f"fault: {fault.name}")
+                fault.strike(self.world, handle)
+
+        self._let_happen(fault.name, strike, deviations or [])
 
     # what rules and checks use
 
@@ -206,13 +222,34 @@ class ConcurrentMachine(RuleBasedStateMachine):
         self._calls.append(Call(function.__name__, arguments, handle))
         return handle
 
+    def _let_happen(
+        self, what: str, action: Callable[[], None], deviations: list[Explicit]
+    ) -> None:
+        """Post something that befalls the system; it is an actor of its own in the schedule."""
+        self._started += 1
+        name = f"{what}-{self._started}"
+        self.operation_names.append(name)
+        self._decider.add(name, deviations)
+        selector = self.world.selector
+        self.world.post("arrive", name, lambda: selector.call(action), unhurried=True)
+
     def look(self, function: Callable[..., Any]) -> None:
-        """Run a check in the world in plain FIFO order: looking takes no decisions."""
-        deciding, self.world.deciding = self.world.deciding, False
+        """Run a check in the world in plain FIFO order: looking takes no decisions.
+
+        A check that has passed is not run again before something else has happened.
+        """
+        world = self.world
+        happened = (world.selector.polls - self._looked, len(world.operations))
+        if self._passed.get(function.__name__) == happened:
+            return
+        deciding, world.deciding = world.deciding, False
+        before = world.selector.polls
         try:
-            self.world.call(function, self)
+            world.call(function, self)
         finally:
-            self.world.deciding = deciding
+            world.deciding = deciding
+            self._looked += world.selector.polls - before
+        self._passed[function.__name__] = happened
 
     def check_all_invariants(self) -> None:
         """Run the invariants, as Hypothesis does after each step."""

@@ -24,7 +24,7 @@ _COMMON = {
 def register() -> None:
     """Make the profiles known to Hypothesis: quick, the default, and one for nightly runs."""
     database = DirectoryBasedExampleDatabase(".hypothesis/examples")
-    for name, examples in (("desvelo-quick", 25), (DEFAULT, 100), ("desvelo-nightly", 2000)):
+    for name, examples in (("desvelo-quick", 25), (DEFAULT, 300), ("desvelo-nightly", 2000)):
         settings.register_profile(name, max_examples=examples, database=database, **_COMMON)  # type: ignore[arg-type]
 
 

@@ -8,10 +8,11 @@ and deviations together. A last pass looks for fewer deviations from below.
 
 from __future__ import annotations
 
+import logging
 import time
 import unittest
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,9 +102,11 @@ class _Search:
         self._collector.on_failure = self._save_at_first_sight
         before = collect_with(self._collector)
         try:
-            failed = self._generate()
-            if failed is not None:
-                self._explain(failed)
+            with without_logs():
+                failed = self._generate()
+                best = None if failed is None else self._shrunk(failed)
+            if best is not None:
+                self._raise(best)
         finally:
             collect_with(before)
             if self._options.on_end is not None:
@@ -143,15 +146,14 @@ class _Search:
 
     # shrinking
 
-    def _explain(self, failed: MachineReport) -> None:
+    def _shrunk(self, failed: MachineReport) -> _Best:
         assert failed.failure is not None
         traces = [run_schedule(self._machine, failed.program, failed.schedule, trace=True) for _ in range(2)]
         if not self._same(failed, traces):
             self._raise_nondeterminism(failed, traces)
         best = self._thin_out(failed)
         best = self._shrink_together(best)
-        best = self._fewest_deviations(best)
-        self._raise(best)
+        return self._fewest_deviations(best)
 
     def _same(self, failed: MachineReport, again: Sequence[MachineReport]) -> bool:
         one, two = again
@@ -279,6 +281,17 @@ class _Search:
         finding.story_text = text
         self._write(finding, final=True)
         raise error
+
+
+@contextmanager
+def without_logs() -> Iterator[None]:
+    """Keep the target's log quiet while it runs thousands of times; the last run is heard."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 class _Watching(Collector):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from random import Random
-
 from desvelo.schedule.scale import Scale
+from desvelo.schedule.source import Source
 from desvelo.schedule.surprises import drawn_value
+
+PLACE, LATE = 1, 2
 
 
 class Delays:
@@ -17,15 +18,16 @@ class Delays:
     one turn of a round-robin; and half of the places are arrivals of operations, however few
     of the decisions these are, because requests come when they like.
 
-    >>> policy = Delays(Random(1), 1, Scale(decisions=10, arrivals=2))
+    >>> policy = Delays(Source(1), 1, Scale(decisions=10, arrivals=2))
     >>> sum(policy.decide("deliver", "a", 1000) > 0 for _ in range(10))
     1
     """
 
-    def __init__(self, random: Random, count: int, scale: Scale) -> None:
+    def __init__(self, random: Source, count: int, scale: Scale) -> None:
         self._random = random
         self._scale = scale
         self._places = drawn_places(random, count, scale)
+        self._late: float | None = random.even(LATE)
         self._step = -1
 
     def decide(self, kind: str, actor: str, limit: int) -> int:
@@ -33,18 +35,18 @@ class Delays:
         self._step += 1
         if self._step not in self._places:
             return 0
-        return drawn_value(self._random, kind, limit, self._scale)
+        late, self._late = self._late, None
+        return drawn_value(self._random, kind, limit, self._scale, late)
 
 
-def drawn_places(random: Random, count: int, scale: Scale) -> set[int]:
+def drawn_places(random: Source, count: int, scale: Scale) -> set[int]:
     """Draw different decisions, each an arrival or another with even odds."""
     arrivals = list(range(min(scale.arrivals, scale.decisions)))
     others = list(range(len(arrivals), max(scale.decisions, 1)))
-    places = set()
-    for _ in range(count):
-        pool = arrivals if arrivals and (not others or random.random() < 0.5) else others
-        if not pool:
-            break
-        index = random.randrange(len(pool))
-        places.add(pool.pop(index))
+    places: set[int] = set()
+    draw = random.even(PLACE)
+    while len(places) < count and (arrivals or others):
+        pool = arrivals if arrivals and (not others or draw < 0.5) else others
+        places.add(pool.pop(random.randrange(len(pool))))
+        draw = random.random()
     return places

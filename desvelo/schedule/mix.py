@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 
 from desvelo.schedule.decisions import Decider
 from desvelo.schedule.delays import Delays
 from desvelo.schedule.pct import Pct
 from desvelo.schedule.random_walk import RandomWalk
 from desvelo.schedule.scale import Scale
+from desvelo.schedule.source import Source
 from desvelo.schedule.sticky import Sticky
 
-Make = Callable[[Random, Scale], Decider]
+Make = Callable[[Source, Scale], Decider]
 
 PORTFOLIO: tuple[tuple[int, str, Make], ...] = (
     (4, "delays", lambda random, scale: Delays(random, random.choice((1, 1, 2, 2, 3, 4)), scale)),
-    (3, "pct", lambda random, scale: Pct(random, random.choice((1, 2, 3, 3)), scale)),
+    (2, "pct", lambda random, scale: Pct(random, random.choice((1, 2, 3, 3)), scale)),
     (
         2,
         "random_walk",
@@ -24,12 +24,12 @@ PORTFOLIO: tuple[tuple[int, str, Make], ...] = (
     ),
     (1, "sticky", lambda random, scale: Sticky(random, random.choice((0.75, 0.9)), scale)),
 )
-"""What the mix draws from, with its share: no single policy is good at both shallow and deep bugs."""
+"""What the mix draws from, with its share: no policy alone is good at shallow and deep bugs."""
 
 
-def mixed(random: Random, scale: Scale) -> Decider:
+def mixed(random: Source, scale: Scale) -> Decider:
     """Draw a policy of the portfolio."""
-    draw = random.randrange(sum(share for share, _, _ in PORTFOLIO))
+    draw = random.pick(0, sum(share for share, _, _ in PORTFOLIO))
     for share, _, make in PORTFOLIO:
         draw -= share
         if draw < 0:

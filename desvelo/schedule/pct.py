@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from math import log2
-from random import Random
 
 from desvelo.schedule.decisions import HOLD_KINDS, MAX_HOLD, ORDERS
 from desvelo.schedule.scale import Scale
+from desvelo.schedule.source import Source
 
 
 class Pct:
@@ -30,12 +30,12 @@ class Pct:
       lets the next waiting operation through at that poll;
     - timers are left alone: virtual time passes when the loop is idle.
 
-    >>> policy = Pct(Random(4), depth=1, scale=Scale(decisions=20, arrivals=2))
+    >>> policy = Pct(Source(4), depth=1, scale=Scale(decisions=20, arrivals=2))
     >>> sorted(policy.decide("arrive", name, 65536) > 0 for name in "ab")
     [False, True]
     """
 
-    def __init__(self, random: Random, depth: int, scale: Scale) -> None:
+    def __init__(self, random: Source, depth: int, scale: Scale) -> None:
         self._random = random
         self._scale = scale
         actors = max(scale.arrivals, 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from random import Random
 
 from desvelo.errors import UsageError
 from desvelo.schedule.decisions import Decider
@@ -19,6 +18,7 @@ from desvelo.schedule.mix import PORTFOLIO, Make, mixed
 from desvelo.schedule.pct import Pct
 from desvelo.schedule.random_walk import RandomWalk
 from desvelo.schedule.scale import Scale
+from desvelo.schedule.source import Source
 from desvelo.schedule.sticky import Sticky
 
 POLICIES: dict[str, Make] = {
@@ -54,7 +54,7 @@ def make_policy(name: str, seed: int, scale: Scale | int) -> Decider:
         ...
     desvelo.errors.UsageError: no policy is called 'ptc'; did you mean 'pct'? (mix, fifo, delays, pct, random_walk, sticky)
     """  # noqa: E501 - the message is one line
-    random = Random(seed)
+    random = Source(seed)
     size = Scale.of(scale)
     if name == "mix":
         return mixed(random, size)
@@ -66,7 +66,7 @@ def make_policy(name: str, seed: int, scale: Scale | int) -> Decider:
     raise UsageError(_no_such_policy(name))
 
 
-def _with_number(name: str, base: str, argument: str, random: Random, scale: Scale) -> Decider:
+def _with_number(name: str, base: str, argument: str, random: Source, scale: Scale) -> Decider:
     if base not in _WITH_NUMBER:
         raise UsageError(f"policy {name!r}: {base} takes no parameter")
     example, read, fits, rule = _WITH_NUMBER[base]

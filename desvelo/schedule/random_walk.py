@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from random import Random
-
 from desvelo.schedule.decisions import HOLD_KINDS, ORDERS
 from desvelo.schedule.scale import Scale
+from desvelo.schedule.source import Source
 from desvelo.schedule.surprises import drawn_value
 
 
@@ -18,12 +17,12 @@ class RandomWalk:
     number of polls; arrivals are spread over the whole run, and timers and messages are left
     alone most of the time, for a world in which each is a surprise is no plain world any more.
 
-    >>> policy = RandomWalk(Random(1), keep=1.0, scale=Scale())
+    >>> policy = RandomWalk(Source(1), keep=1.0, scale=Scale())
     >>> policy.decide("deliver", "a", 1000) < ORDERS
     True
     """
 
-    def __init__(self, random: Random, keep: float, scale: Scale) -> None:
+    def __init__(self, random: Source, keep: float, scale: Scale) -> None:
         self._random = random
         self._keep = keep
         self._scale = scale

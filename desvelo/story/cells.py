@@ -65,8 +65,8 @@ def outcome_text(row: Row, shared: set[str]) -> str:
     return f"  ➜ {', '.join(parts)}" if parts else ""
 
 
-def deviation_text(deviation: Deviation) -> str:
-    """Say in a cell what is out of the ordinary.
+def deviation_text(deviation: Deviation, set_at: str = "") -> str:
+    """Say in a cell what is out of the ordinary; of a timer, where it was set.
 
     >>> from desvelo.schedule.decisions import Key
     >>> deviation_text(Deviation(Key("first", "arrive", 0), 20))
@@ -77,6 +77,6 @@ def deviation_text(deviation: Deviation) -> str:
         how = SPLITS[min(value, len(SPLITS) - 1)]
         return f"its message is cut {how}" if value < len(SPLITS) - 1 else f"its message is {how}"
     if kind == "timer":
-        return "a timer set here fires although other work is ready"
+        return f"its timer{f' of {set_at}' if set_at else ''} fires although other work is ready"
     what = _HELD.get(kind, kind)
     return f"{what} comes last of what happens at once" if value < ORDERS else f"{what} is held back"

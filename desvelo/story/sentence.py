@@ -38,16 +38,31 @@ def how_it_came(
         if len(operations) > 1:
             return f"No rare timing is needed: it is enough that {_who(operations)} run at the same time."
         return f"{_quoted(operations[0])} alone is enough, in plain order." if operations else ""
-    timers = [d.key.actor for d in deviations if d.key.kind == "timer"]
+    timers = [
+        f"{_quoted(d.key.actor)}{f' ({where})' if (where := timer_place(d, rows, names)) else ''}"
+        for d in deviations
+        if d.key.kind == "timer"
+    ]
     others = [d for d in deviations if d.key.kind != "timer"][:_MOST_DEVIATIONS]
     parts = [_cause(deviation, rows, names) for deviation in others]
     if timers:
-        which = f"A timer of {_who(timers)}" if len(timers) == 1 else f"Timers of {_who(timers)}"
-        parts.append(f"{which} fired although other work was ready.")
+        one = len(timers) == 1
+        which = f"The timer{'' if one else 's'} of {and_list(list(dict.fromkeys(timers)))}"
+        parts.append(f"{which} fired while other work was still to be done.")
     more = len(deviations) - len(timers) - len(others)
     if more > 0:
         parts.append(f"{more} more deviations are marked." if more > 1 else "One more deviation is marked.")
     return " ".join(parts)
+
+
+def timer_place(deviation: Deviation, rows: Sequence[Row], names: dict[str, str]) -> str:
+    """Return the line that set the timer of a deviation, as far as it is known."""
+    key = str(deviation.key)
+    index = next((i for i, r in enumerate(rows) if r.kind == "deviation" and r.deviation == key), 0)
+    for row in reversed(rows[:index]):
+        if row.where and actor_of(row.lane) == deviation.key.actor:
+            return place(row, names)
+    return ""
 
 
 def _cause(deviation: Deviation, rows: Sequence[Row], names: dict[str, str]) -> str:

@@ -25,6 +25,7 @@ from desvelo.story.sentence import (
     leak_sentence,
     maker,
     raise_sentence,
+    timer_place,
     wait_sentence,
 )
 from desvelo.story.shared import find_clash, is_usual, shared_keys
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from desvelo.finding.finding import Finding
 
 MOST_COLUMNS = 4
-MOST_LINES = 28
-"""Lines of the table at most; with what stands around it a story fits on one screen."""
+SCREEN = 42
+"""Lines that a story has: a table as long as what stands around it leaves room for."""
+SHORTEST = 14
 LEGEND = {
     "*": "* out of the ordinary, but possible at any time",
     ">": "> what was held back happens now",
@@ -79,13 +81,12 @@ class _Story:
         self._waits = waits_at_end(self._rows, outcome.operations) if deadlock else []
 
     def text(self) -> str:
-        blocks = [
-            self._finding.summary(),
-            self._operations(),
-            self._interleaving(),
-            self._sentences(),
-            self._label(),
-        ]
+        head = [self._finding.summary(), self._operations()]
+        foot = [self._sentences(), self._label()]
+        around = sum(len(block.splitlines()) + 1 for block in (*head, *foot) if block)
+        # Three lines go to the heading of the table, its legend and what is left out.
+        room = max(SCREEN - around - 3, SHORTEST)
+        blocks = [*head, self._interleaving(room), *foot]
         return "\n\n".join(block for block in blocks if block)
 
     def _stuck(self) -> bool:
@@ -120,7 +121,7 @@ class _Story:
 
     # the table
 
-    def _interleaving(self) -> str:
+    def _interleaving(self, room: int) -> str:
         chosen = self._chosen()
         if not chosen:
             return ""
@@ -129,7 +130,6 @@ class _Story:
             # Side by side the texts would be cut: let each server share its client's column.
             lanes = lanes_of(chosen, self._outcome.operations, 0)
         table, used = "", {" "}
-        room = MOST_LINES
         while chosen:
             cells = self._cells(chosen, lanes)
             used = {cell.mark for cell in cells}
@@ -177,7 +177,7 @@ class _Story:
                 now = row.time_ns
             known = deviations.get(row.deviation)
             if row.kind == "deviation" and known is not None:
-                text = deviation_text(known)
+                text = deviation_text(known, timer_place(known, self._rows, self._names))
             else:
                 text = cell_text(row, self._names, self._shared)
             mark = item.mark

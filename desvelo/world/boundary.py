@@ -9,48 +9,27 @@ whatever happens. What stands in for them is in `timekeeping`, `chance`, `names`
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
-from desvelo.world import chance, fences, inside, names, order, signals, sockets, timekeeping
+from desvelo.world import (
+    chance,
+    fences,
+    inside,
+    names,
+    order,
+    polling,
+    signals,
+    sockets,
+    timekeeping,
+)
 from desvelo.world.inside import current
+from desvelo.world.references import generators, references
 
 if TYPE_CHECKING:
     from desvelo.world.world import World
 
 __all__ = ["Boundary", "current", "enter", "leave"]
-
-_UNTOUCHED = frozenset(
-    {
-        "_hypothesis",
-        "_pytest",
-        "asyncio",
-        "concurrent",
-        "coverage",
-        "desvelo",
-        "execnet",
-        "hypothesis",
-        "multiprocessing",
-        "os",
-        "posix",
-        "pytest",
-        "pytest_timeout",
-        "queue",
-        "random",
-        "selectors",
-        "signal",
-        "_signal",
-        "socket",
-        "_socket",
-        "subprocess",
-        "threading",
-        "time",
-        "time_machine",
-        "xdist",
-    }
-)
-"""Modules whose own references are left alone: they serve the process, not the target."""
 
 _MISSING = object()
 
@@ -87,6 +66,8 @@ class Boundary:
     _depth = 0
     _undo: list[tuple[Any, str, Any]] = []  # noqa: RUF012 - one process, one boundary
     _travel: Any = None
+    _modules = 0
+    """How many modules there were when they were last looked at."""
     _known: dict[str, ModuleType] = {}  # noqa: RUF012 - as above
     _numbered: set[str] = set()  # noqa: RUF012 - as above
     _replaced: list[tuple[Any, Any]] = []  # noqa: RUF012 - as above
@@ -97,7 +78,7 @@ class Boundary:
         try:
             if cls._depth == 1:
                 self._install()
-            self._number_objects()
+            notice_imports()
         except BaseException:
             self.__exit__()
             raise
@@ -122,9 +103,10 @@ class Boundary:
         cls = Boundary
         cls._known = dict(sys.modules)
         cls._numbered.clear()
+        cls._modules = 0
         cls._travel = timekeeping.travel()
         replaced: dict[str, Any] = {}
-        for source in (timekeeping, chance, names, signals, order):
+        for source in (timekeeping, chance, names, polling, signals, order):
             replaced |= source.replacements()
         followed: dict[int, Any] = {}
         for dotted, new in replaced.items():
@@ -139,12 +121,8 @@ class Boundary:
             self._set(owner, name, new)
         for owner, name, new in fences.attributes():
             self._set(owner, name, new)
-        for owner, name, new in list(_references(sys.modules, followed)):
-            self._set(owner, name, new)
-
-    def _number_objects(self) -> None:
-        for owner, name, new in order.stand_ins(Boundary._numbered):
-            self._set(owner, name, new)
+        for reference in references(sys.modules, followed):
+            self._set(*reference)
 
     @staticmethod
     def _set(owner: Any, name: str, value: Any) -> None:
@@ -170,8 +148,9 @@ class Boundary:
                 name: module for name, module in sys.modules.items() if name not in cls._known
             }
             back = {id(new): real for real, new in cls._replaced}
-            for owner, name, real in list(_references(new_modules, back)):
+            for owner, name, real in references(new_modules, back):
                 setattr(owner, name, real)
+            chance.GENERATORS.restore()
             cls._replaced.clear()
             cls._known.clear()
         if cls._travel is not None:
@@ -179,47 +158,12 @@ class Boundary:
             journey.stop()
 
 
-def _references(
-    modules: dict[str, ModuleType], replacements: dict[int, Any]
-) -> Iterator[tuple[Any, str, Any]]:
-    """Find ``from time import monotonic``, also as a default or an attribute of a class.
-
-    Yields the owner, the name of the attribute and what it is to become.
-    """
-    for name, module in list(modules.items()):
-        variables = getattr(module, "__dict__", None)
-        if not isinstance(variables, dict) or name.partition(".")[0] in _UNTOUCHED:
-            continue
-        for attribute, value in list(variables.items()):
-            new = replacements.get(id(value))
-            if new is not None:
-                yield module, attribute, new
-            elif isinstance(value, FunctionType):
-                if value.__module__ == name:
-                    yield from _defaults(value, replacements)
-            elif isinstance(value, type) and value.__module__ == name:
-                yield from _members(value, replacements)
-
-
-def _members(cls: type, replacements: dict[int, Any]) -> Iterator[tuple[Any, str, Any]]:
-    for attribute, value in list(vars(cls).items()):
-        held = value.__func__ if isinstance(value, staticmethod) else value
-        new = replacements.get(id(held))
-        if new is not None:
-            # A function of C is no method when it is found on an instance; one of Python is.
-            yield cls, attribute, staticmethod(new)
-        elif isinstance(held, FunctionType):
-            yield from _defaults(held, replacements)
-
-
-def _defaults(
-    function: FunctionType, replacements: dict[int, Any]
-) -> Iterator[tuple[Any, str, Any]]:
-    positional = function.__defaults__
-    if positional and any(id(value) in replacements for value in positional):
-        new = tuple(replacements.get(id(value), value) for value in positional)
-        yield function, "__defaults__", new
-    by_name = function.__kwdefaults__
-    if by_name and any(id(value) in replacements for value in by_name.values()):
-        changed = {key: replacements.get(id(value), value) for key, value in by_name.items()}
-        yield function, "__kwdefaults__", changed
+def notice_imports() -> None:
+    """Number the objects and seed the generators of modules that have come since."""
+    if len(sys.modules) == Boundary._modules:
+        return
+    Boundary._modules = len(sys.modules)
+    for stand_in in order.stand_ins(Boundary._numbered):
+        Boundary._set(*stand_in)
+    for generator in generators(sys.modules):
+        chance.GENERATORS.keep(generator)

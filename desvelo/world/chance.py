@@ -48,6 +48,36 @@ def replacements() -> dict[str, Any]:
     return {"os.urandom": urandom, "random.seed": _seed_shared}
 
 
+class Generators:
+    """Generators that modules made for themselves when they were imported, such as aiohttp's.
+
+    Each is seeded anew for each world; the state it had is put back at the end.
+    """
+
+    def __init__(self) -> None:
+        self._states: dict[int, tuple[random.Random, Any]] = {}
+
+    def keep(self, generator: random.Random) -> None:
+        """Take one over; its state is remembered."""
+        if id(generator) not in self._states and generator is not _shared:
+            self._states[id(generator)] = generator, generator.getstate()
+
+    def seed(self, seed: int) -> None:
+        """Let all begin at one point."""
+        for generator, _ in self._states.values():
+            generator.seed(seed)
+
+    def restore(self) -> None:
+        """Put back the states that were there before."""
+        while self._states:
+            generator, state = next(iter(self._states.values()))
+            generator.setstate(state)
+            del self._states[id(generator)]
+
+
+GENERATORS = Generators()
+
+
 ATTRIBUTES: tuple[tuple[Any, str, Any], ...] = (
     (random, "_urandom", urandom),
     (random.Random, "seed", _seed),
@@ -66,6 +96,7 @@ class SharedChance:
         numpy = sys.modules.get("numpy.random")
         self._numpy: Any = (numpy, numpy.get_state()) if numpy is not None else None
         random.seed(seed)
+        GENERATORS.seed(seed)
         tempfile._name_sequence = None  # type: ignore[attr-defined] # as above
         for name in self._uuid:
             setattr(uuid, name, None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import multiprocessing.process
 import os
 import select
 import signal
@@ -79,6 +80,16 @@ def _exception(self: concurrent.futures.Future[Any], timeout: float | None = Non
     return _real_exception(self, timeout)
 
 
+_real_loop_init = asyncio.selector_events.BaseSelectorEventLoop.__init__
+
+
+def _loop_init(self: Any, *arguments: Any, **options: Any) -> None:
+    if current() is not None:
+        self._closed = True  # so that its finalizer has nothing to complain of
+        raise UnsupportedInWorld(f"asyncio.new_event_loop() at {calling_line()}: {_NO_LOOP}")
+    _real_loop_init(self, *arguments, **options)
+
+
 _REFUSED: tuple[tuple[str, str, str, str], ...] = (
     ("threading", "Thread.start", "threading.Thread.start()", _NO_THREAD),
     ("threading", "_start_new_thread", "_thread.start_new_thread()", _NO_THREAD),
@@ -96,14 +107,6 @@ _REFUSED: tuple[tuple[str, str, str, str], ...] = (
     ("os", "system", "os.system()", NO_PROCESS),
     ("os", "execv", "os.execv()", NO_PROCESS),
     ("os", "execve", "os.execve()", NO_PROCESS),
-    (
-        "asyncio.selector_events",
-        "BaseSelectorEventLoop.__init__",
-        "asyncio.new_event_loop()",
-        _NO_LOOP,
-    ),
-    ("select", "select", "select.select()", _NO_POLLING),
-    ("select", "poll", "select.poll()", _NO_POLLING),
     ("select", "epoll", "select.epoll()", _NO_POLLING),
     ("signal", "alarm", "signal.alarm()", _NO_ALARM),
     ("signal", "setitimer", "signal.setitimer()", _NO_ALARM),
@@ -114,6 +117,7 @@ def attributes() -> list[tuple[Any, str, Any]]:
     """Return what is fenced: (owner, name, stand-in)."""
     fenced: list[tuple[Any, str, Any]] = [
         (threading.Condition, "wait", _wait),
+        (asyncio.selector_events.BaseSelectorEventLoop, "__init__", _loop_init),
         (concurrent.futures.Future, "result", _result),
         (concurrent.futures.Future, "exception", _exception),
     ]
@@ -129,4 +133,11 @@ def attributes() -> list[tuple[Any, str, Any]]:
 
 
 __all__ = ["NO_PROCESS", "attributes", "refusing"]
-_LOADED = (asyncio, os, select, signal, subprocess)  # so that sys.modules has what is fenced
+_LOADED = (
+    asyncio,
+    multiprocessing.process,
+    os,
+    select,
+    signal,
+    subprocess,
+)  # so that sys.modules has what is fenced

@@ -146,6 +146,8 @@ _NUMBERED = {
 """Classes whose instances are kept in sets, by their own libraries or by those who use them."""
 
 _SLOT = "_desvelo_number"
+_apart: dict[int, tuple[weakref.ref[Any], int]] = {}
+"""Numbers of those objects that have no place for one: ``id`` to object and number."""
 
 
 def stand_ins(done: set[str]) -> list[tuple[Any, str, Any]]:
@@ -157,28 +159,58 @@ def stand_ins(done: set[str]) -> list[tuple[Any, str, Any]]:
         done.add(module)
         for name in names:
             cls = getattr(sys.modules[module], name, None)
-            # Without a dictionary of its own an object has no place for its number.
-            if isinstance(cls, type) and cls.__dictoffset__:
-                found.append((cls, "__init__", _numbering(cls.__init__)))  # type: ignore[misc] # wrapped
-                found.append((cls, "__hash__", _hash_by_number(cls.__hash__)))
+            if not isinstance(cls, type):
+                continue
+            if cls.__dictoffset__:
+                keep, look = _keep_inside, _look_inside
+            elif cls.__weakrefoffset__:
+                keep, look = _keep_apart, _look_apart
+            else:
+                continue
+            found.append((cls, "__init__", _numbering(cls.__init__, keep, look)))  # type: ignore[misc] # it is wrapped, not called
+            found.append((cls, "__hash__", _hash_by_number(cls.__hash__, look)))
     return found
 
 
-def _numbering(init: Callable[..., None]) -> Callable[..., None]:
+def _keep_inside(item: Any, number: int) -> None:
+    # Past any __setattr__ of its own, which may warn of attributes that it does not know.
+    object.__setattr__(item, _SLOT, number)
+
+
+def _look_inside(item: Any) -> int | None:
+    return getattr(item, _SLOT, None)
+
+
+def _keep_apart(item: Any, number: int) -> None:
+    key = id(item)
+    _apart[key] = weakref.ref(item, lambda reference: _apart.pop(key, None)), number
+
+
+def _look_apart(item: Any) -> int | None:
+    entry = _apart.get(id(item))
+    return entry[1] if entry is not None else None
+
+
+def _numbering(
+    init: Callable[..., None],
+    keep: Callable[[Any, int], None],
+    look: Callable[[Any], int | None],
+) -> Callable[..., None]:
     @functools.wraps(init)
     def __init__(self: Any, *arguments: Any, **options: Any) -> None:  # noqa: N807 - it is one
         world = current()
-        if world is not None and not hasattr(self, _SLOT):
-            # Past any __setattr__ of its own, which may warn of attributes that it does not know.
-            object.__setattr__(self, _SLOT, world.next_object())
+        if world is not None and look(self) is None:
+            keep(self, world.next_object(type(self)))
         init(self, *arguments, **options)
 
     return __init__
 
 
-def _hash_by_number(real: Callable[[Any], int]) -> Callable[[Any], int]:
+def _hash_by_number(
+    real: Callable[[Any], int], look: Callable[[Any], int | None]
+) -> Callable[[Any], int]:
     def __hash__(self: Any) -> int:  # noqa: N807 - it is one
-        number: int | None = getattr(self, _SLOT, None)
+        number = look(self)
         return real(self) if number is None else number
 
     return __hash__

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Callable, Mapping
+from sys import modules
 from typing import TYPE_CHECKING, Any
 
 from desvelo.errors import StepLimitReached, WorldStuck
 from desvelo.schedule.decisions import MAX_HOLD, ORDERS
+from desvelo.world import boundary
 from desvelo.world.clock import MILLISECOND_NS
 from desvelo.world.events import NEVER_NS, PendingEvent
 from desvelo.world.lateness import Lateness
@@ -49,6 +51,7 @@ class WorldSelector(selectors.BaseSelector):
         self._callbacks: list[Callable[[], None]] = []
         self._stalled: dict[str, int] = {}
         self._sequence = 0
+        self._modules = 0
         self._lateness = Lateness(world.latency_ns)
         self.polls = 0
 
@@ -201,6 +204,9 @@ class WorldSelector(selectors.BaseSelector):
             world.on_poll()
         if self._due_timers:
             self._let_timers_come()
+        if len(modules) != self._modules:
+            self._modules = len(modules)
+            boundary.notice_imports()
         while True:
             due = self._take_due()
             if due:

@@ -340,6 +340,9 @@ def _attribute(base: Any, name: str) -> Any:
                 return slot.__get__(base)
             except AttributeError:
                 return _MISSING
+        if name in vars(kind):
+            # A default in the class, which the instance hides as soon as it is assigned.
+            return slot if is_plain(slot) else _MISSING
     return _MISSING
 
 

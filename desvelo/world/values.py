@@ -27,7 +27,7 @@ def describe_value(value: Any, limit: int = 40) -> str:
     """Return a short text for a plain value or an asyncio primitive, else its type.
 
     >>> describe_value({"b", "a"}), describe_value([object()]), describe_value("x" * 99, 12)
-    ("{'a', 'b'}", '[<object>]', "'xxxx…xxxx'")
+    ("{'a', 'b'}", '[<object>]', "'xxxxx…xxxx'")
     >>> describe_value(asyncio.Lock())
     'free'
     """

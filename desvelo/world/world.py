@@ -84,7 +84,7 @@ class World:
         self.network = Network(self, **(network or {}))
         self.jobs = Jobs(self)
         self.signals = Signals(self)
-        self._objects = 0
+        self._objects: dict[type, int] = {}
         self._random = random.Random(seed)
         self._boundary = boundary.Boundary()
         self._boundary.__enter__()
@@ -280,10 +280,15 @@ class World:
             self.clock.advance_to(self.clock.now_ns + nanoseconds)
             self.note_time()
 
-    def next_object(self) -> int:
-        """Return the number of an object that is hashed by when it was made."""
-        self._objects += 1
-        return self._objects
+    def next_object(self, kind: type) -> int:
+        """Return the number of a new object among those of its class.
+
+        Each class counts by itself: a module that only the first execution has to import
+        must not shift the numbers of all the others.
+        """
+        number = self._objects.get(kind, 0) + 1
+        self._objects[kind] = number
+        return number
 
     def getaddrinfo(
         self,

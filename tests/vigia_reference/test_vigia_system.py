@@ -1,6 +1,7 @@
 """Starting, stopping, and staying whole under disturbance."""
 
 import asyncio
+import contextlib
 import gc
 import random
 import socket
@@ -51,6 +52,36 @@ async def test_stopping_twice_and_being_cancelled_while_stopping_close_everythin
         await stopping
     await system.stop()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.asyncio
+async def test_stopping_twice_at_once_is_stopping_once() -> None:
+    system = System(Settings(port=0))
+    await system.start()
+    async with system.client() as client:
+        sending = asyncio.create_task(client.send_async(completed()))
+        await asyncio.sleep(0.005)
+        await asyncio.gather(system.stop(), system.stop())
+        assert (await sending).success
+    async with system:
+        assert await system.store.list_patients() == []
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_connects_while_it_stops_is_let_go() -> None:
+    for turns in range(8):
+        system = System(Settings(port=0))
+        await system.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", system.server.port)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(system.stop(), 5)
+        # The end of the stream, or a reset when the server had not accepted yet.
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        with contextlib.suppress(ConnectionResetError):
+            await writer.wait_closed()
 
 
 @pytest.mark.asyncio

@@ -80,7 +80,7 @@ def make_another_loop():
 
 
 def poll_the_kernel():
-    select.select([], [], [], 1)
+    select.select([], [], [])
 
 
 def wait_for_a_thread():
@@ -267,13 +267,13 @@ def test_an_interrupt_in_the_middle_of_restoring_does_not_stop_it():
     before = snapshot()
 
     class Stubborn:
-        count = 0
+        interrupted = False
 
-        def __setattr__(self, name, value):
-            Stubborn.count += 1
-            if Stubborn.count == 2:
+        def __delattr__(self, name):
+            if not Stubborn.interrupted:
+                Stubborn.interrupted = True
                 raise KeyboardInterrupt
-            super().__setattr__(name, value)
+            super().__delattr__(name)
 
     stubborn = Stubborn()
     boundary = Boundary()

@@ -382,6 +382,9 @@ def test_a_websocket_carries_messages_both_ways_and_closes_cleanly():
             socket = web.WebSocketResponse(heartbeat=10)
             await socket.prepare(request)
             async for message in socket:
+                if message.data == "bye":
+                    await socket.close(code=4000)
+                    break
                 await socket.send_str(message.data.upper())
             return socket
 
@@ -398,12 +401,12 @@ def test_a_websocket_carries_messages_both_ways_and_closes_cleanly():
                     await socket.receive()
             await socket.send_str("still there")
             later = (await socket.receive()).data
-            await socket.close()
-            code = socket.close_code
+            await socket.send_str("bye")
+            end = await socket.receive()
         await runner.cleanup()
-        return said, later, code
+        return said, later, end.type, end.data
 
-    assert run(main) == ("HELLO", "STILL THERE", 1000)
+    assert run(main) == ("HELLO", "STILL THERE", aiohttp.WSMsgType.CLOSE, 4000)
 
 
 def test_random_schedules_of_two_servers_give_the_same_answers():

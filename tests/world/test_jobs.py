@@ -229,7 +229,9 @@ def test_a_job_that_waits_for_the_loop_is_refused_by_name():
 
         await asyncio.to_thread(work)
 
-    with pytest.raises(UnsupportedInWorld, match=r"Future.result\(\) at .*test_jobs.py:\d+ in work"):
+    with pytest.raises(
+        UnsupportedInWorld, match=r"Future.result\(\) at .*test_jobs.py:\d+ in work"
+    ):
         run(main)
 
 

@@ -88,7 +88,7 @@ DELIVERY_DEFECTS = (
         where="Idempotency.once",
         breaks="One event that is delivered twice at once is stored twice.",
         operations=2,
-        deviations=1,
+        deviations=0,
         parts=lambda parts: replace(parts, idempotency=KeyCheckedNotReserved),
     ),
     Defect(
@@ -96,7 +96,7 @@ DELIVERY_DEFECTS = (
         kind="cancellation",
         where="Idempotency.commit",
         breaks="A client that disconnects in time and tries again has its event stored twice.",
-        operations=2,
+        operations=1,
         deviations=1,
         parts=lambda parts: replace(parts, idempotency=CancelledBetweenWriteAndAck),
     ),
@@ -115,7 +115,7 @@ DELIVERY_DEFECTS = (
         where="RateLimiter.admit",
         breaks="Requests that arrive together pass where only one more was allowed.",
         operations=2,
-        deviations=1,
+        deviations=0,
         parts=lambda parts: replace(parts, limiter=RateLimiterOverAdmits),
     ),
 )

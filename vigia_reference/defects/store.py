@@ -86,7 +86,7 @@ STORE_DEFECTS = (
         where="PatientStore.get_or_create_patient",
         breaks="Two detections for one new code make two patients with that code.",
         operations=2,
-        deviations=1,
+        deviations=0,
         parts=lambda parts: replace(
             parts, database=CodesWithoutUnique, store=CheckThenInsertPatient
         ),
@@ -97,7 +97,7 @@ STORE_DEFECTS = (
         where="PatientStore.save_detection",
         breaks="Two detections for one patient are stored, and counted as one.",
         operations=2,
-        deviations=1,
+        deviations=0,
         parts=lambda parts: replace(parts, store=LostCounterUpdate),
     ),
     Defect(

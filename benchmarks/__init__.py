@@ -1,0 +1,1 @@
+"""Measures the figures that the documentation quotes: ``python -m benchmarks NAME``."""
