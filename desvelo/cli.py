@@ -99,10 +99,16 @@ def _add_explore(commands: Any) -> None:
         description="Run a scenario under many schedules and report the first failure, made small.",
     )
     parser.add_argument(
-        "scenario", metavar="FILE_OR_MODULE[:NAME]", help="a Python file or module, or an object in it"
+        "scenario",
+        metavar="FILE_OR_MODULE[:NAME]",
+        help="a Python file or module, or an object in it",
     )
     parser.add_argument(
-        "--max-seconds", type=float, default=60.0, metavar="S", help="real time to search (default: 60)"
+        "--max-seconds",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="real time to search (default: 60)",
     )
     parser.add_argument(
         "--max-executions", type=int, metavar="N", help="executions to search (default: no limit)"
@@ -125,11 +131,18 @@ def _add_explore(commands: Any) -> None:
         help="show the lines of this module too (may be given several times)",
     )
     parser.add_argument(
-        "--save", default=FINDINGS, metavar="DIR", help=f"where findings are saved (default: {FINDINGS})"
+        "--save",
+        default=FINDINGS,
+        metavar="DIR",
+        help=f"where findings are saved (default: {FINDINGS})",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     parser.add_argument(
-        "--progress", action="store_true", help="say once a second how far it is, not only on a terminal"
+        "--json", action="store_true", help="print one JSON object on standard output"
+    )
+    parser.add_argument(
+        "--progress",
+        action="store_true",
+        help="say once a second how far it is, not only on a terminal",
     )
     _add_real_timeout(parser)
     parser.set_defaults(command=_explore)
@@ -232,7 +245,10 @@ def _explore(options: argparse.Namespace) -> int:
 
 def _tell(finding: Finding, stream: Any) -> None:
     print(finding.story() or finding.summary(), file=stream)
-    print(f"\nSeen first in execution {finding.executions} after {finding.seconds:.1f} s.", file=stream)
+    print(
+        f"\nSeen first in execution {finding.executions} after {finding.seconds:.1f} s.",
+        file=stream,
+    )
     if finding.path is not None and finding.replays:
         path = shlex.quote(str(finding.path))
         print(f"Run it again:       desvelo replay {path}", file=stream)
@@ -310,8 +326,12 @@ class _Reporter:
             f"desvelo: {progress.executions:,} executions, {progress.distinct:,} different schedules, "
             f"{progress.seconds:.0f} s, {rate:,.0f} a second"
         )
-        print(f"\r{text}   " if self._one_line else text, end="" if self._one_line else "\n",
-              file=sys.stderr, flush=True)
+        print(
+            f"\r{text}   " if self._one_line else text,
+            end="" if self._one_line else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
         self._open = self._one_line
 
     def close(self) -> None:

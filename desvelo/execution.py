@@ -196,6 +196,7 @@ class _Run:
     def _loop_failure(self) -> Failure | None:
         """Judge what the loop's exception handler was told, once the garbage is out."""
         world = self._world
+        world.let_go()
         gc.collect(0)
         for context in world.loop_exceptions:
             found = loop_failure(context, leaks=self._settings.leaks)

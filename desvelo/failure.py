@@ -37,19 +37,19 @@ class Failure:
         return f"{type(self.error).__name__}: {message}" if message else type(self.error).__name__
 
 
-class Deadlock(Exception):  # noqa: N818 - the field's word for it
+class Deadlock(Exception):
     """Operations wait for each other, and nothing can happen any more."""
 
 
-class Hang(Exception):  # noqa: N818
+class Hang(Exception):
     """An execution goes on and on without ending."""
 
 
-class Leak(Exception):  # noqa: N818
+class Leak(Exception):
     """Something was opened and never closed."""
 
 
-class Nondeterminism(Exception):  # noqa: N818
+class Nondeterminism(Exception):
     """Two runs of the same schedule differ."""
 
 
@@ -80,8 +80,11 @@ def waiting_at(task: asyncio.Task[object]) -> str:
     found, package = "", ""
     awaited: object = task.get_coro()
     while awaited is not None:
-        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None) or getattr(
-            awaited, "ag_frame", None)
+        frame = (
+            getattr(awaited, "cr_frame", None)
+            or getattr(awaited, "gi_frame", None)
+            or getattr(awaited, "ag_frame", None)
+        )
         if frame is not None and not is_foreign(frame.f_code.co_filename):
             place = f"{display_path(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
             if is_installed(frame.f_code.co_filename):

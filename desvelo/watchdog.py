@@ -54,7 +54,7 @@ class Watchdog:
             self._timer_before = signal.setitimer(signal.ITIMER_REAL, often, often)
         return self
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._active:
             self._active = False
             signal.setitimer(signal.ITIMER_REAL, 0)

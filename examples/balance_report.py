@@ -5,8 +5,10 @@ in, and then, for before that there is too little, be passed on. So: the report 
 salary, the transfer, the report ends. Each of the two needs many steps first, the report few:
 nobody sees this by running it.
 
-Stock asyncio runs ready tasks first come, first served; with that order lifted:
+Under stock asyncio it takes requests that arrive at the right moments; with the order of ready
+tasks lifted, it takes the right preemptions:
 
+    desvelo explore examples/balance_report.py
     desvelo explore examples/balance_report.py --mode any-order
 """
 
@@ -28,11 +30,11 @@ class Bank:
         self.reported = current + self.savings
 
     async def salary(self):
-        await self.steps(11)  # clearing
+        await self.steps(15)  # clearing
         self.current += 100
 
     async def transfer(self):
-        await self.steps(12)  # the customer's limit, the list of sanctions
+        await self.steps(16)  # the customer's limit, the list of sanctions
         if self.current >= 60:
             self.current -= 60
             self.savings += 60

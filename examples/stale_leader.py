@@ -4,6 +4,7 @@ The first takes the lease and then needs a few steps to write. If it is not sche
 while, the lease ends, the second leader takes over and writes, and then the first one's old
 value comes on top. A fencing number would have stopped it.
 
+    desvelo explore examples/stale_leader.py
     desvelo explore examples/stale_leader.py --mode any-order
 """
 
@@ -28,7 +29,7 @@ class Cluster:
             self.log.append("first")
 
     async def clock(self):
-        await self.steps(9)
+        await self.steps(12)
         if self.leader == "first":
             self.leader = None  # the lease has run out
         self.over.set()

@@ -52,22 +52,26 @@ def as_test(finding: Finding, output: Path) -> str:
         lines = [f"        {argument}," for argument in arguments]
         body = ["    schedule = Interleaving(", *lines, "    )"]
     for deviation in finding.schedule.deviations:
-        body.append(f"    schedule.{_quoted(as_call(deviation))}  # {_effect(deviation.describe())}")
+        body.append(
+            f"    schedule.{_quoted(as_call(deviation))}  # {_effect(deviation.describe())}"
+        )
     if not finding.schedule.deviations:
         body.append("    # Plain order: nothing has to be held back.")
     body.append("    schedule.run()")
-    return "\n".join([
-        '"""A failure that `desvelo explore` found, as a test that stays."""',
-        "",
-        *imports,
-        "",
-        *story,
-        "",
-        "",
-        f"def {_name(finding)}():",
-        *body,
-        "",
-    ])
+    return "\n".join(
+        [
+            '"""A failure that `desvelo explore` found, as a test that stays."""',
+            "",
+            *imports,
+            "",
+            *story,
+            "",
+            "",
+            f"def {_name(finding)}():",
+            *body,
+            "",
+        ]
+    )
 
 
 def _scenario(finding: Finding, output: Path) -> tuple[list[str], str]:

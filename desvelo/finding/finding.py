@@ -18,6 +18,7 @@ from desvelo.failure import KINDS
 from desvelo.finding.files import write_whole
 from desvelo.finding.source import own_sources
 from desvelo.schedule.decisions import Schedule
+from desvelo.world.values import shorten
 
 SCHEMA = 1
 FOLDER = Path(".desvelo") / "findings"
@@ -116,15 +117,29 @@ class Finding:
     def summary(self) -> str:
         """Say in one line what was found.
 
-        >>> finding = Finding("race", AssertionError("2 rows"), "s.py:3 in check", "s.py",
-        ...                   ["first", "second"], Schedule(), [], 12, 0.1)
+        >>> finding = Finding(
+        ...     "race",
+        ...     AssertionError("2 rows"),
+        ...     "s.py:3 in check",
+        ...     "s.py",
+        ...     ["first", "second"],
+        ...     Schedule(),
+        ...     [],
+        ...     12,
+        ...     0.1,
+        ... )
         >>> finding.summary()
         'race: AssertionError: 2 rows (2 operations, plain FIFO order)'
         """
         calls, count = len(self.operations), self.deviations
-        how = f"{count} deviation{'s' if count > 1 else ''} from FIFO" if count else "plain FIFO order"
+        how = (
+            f"{count} deviation{'s' if count > 1 else ''} from FIFO"
+            if count
+            else "plain FIFO order"
+        )
         label = f" [{self.label}]" if self.label else ""
-        return f"{self.kind}{label}: {self.reason()} ({calls} operation{'s' if calls != 1 else ''}, {how})"
+        said = shorten(self.reason(), 90)
+        return f"{self.kind}{label}: {said} ({calls} operation{'s' if calls != 1 else ''}, {how})"
 
     def reason(self) -> str:
         """Say in one line why it is a failure: the error without what its kind says already."""
@@ -132,13 +147,13 @@ class Finding:
         said = _one_line(message)
         if self.kind in ("deadlock", "hang", "leak", "nondeterminism") and said:
             said = said.removeprefix("nothing can happen any more: ")
-            return re.sub(r"(:\d+) in \w+", r"\1", said)
+            return re.sub(r"(?:[\w.-]+/)*([\w.-]+:\d+) in \w+", r"\1", said)
         return f"{name}: {said}" if said else name
 
     def replay(self) -> Replay:
         """Run it again; raises `ReplayDiverged` when the code no longer fits the file."""
         if self.replayer is None:
-            from desvelo.finding.replay import replay  # noqa: PLC0415 - replay builds on this module
+            from desvelo.finding.replay import replay
 
             return replay(self)
         return self.replayer(self)
@@ -218,16 +233,31 @@ class Finding:
     def _from_json(cls, data: dict[str, Any], place: Path) -> Finding:
         error = data["error"]
         return cls(
-            kind=data["kind"], error=FoundError(error["type"], error["message"]), site=error["site"],
-            scenario=data["scenario"], operations=[str(name) for name in data["operations"]],
+            kind=data["kind"],
+            error=FoundError(error["type"], error["message"]),
+            site=error["site"],
+            scenario=data["scenario"],
+            operations=[str(name) for name in data["operations"]],
             schedule=Schedule.from_json(data["schedule"]),
-            decisions=[list(row) for row in data["decisions"]], executions=int(data["executions"]),
-            seconds=float(data["seconds"]), digest=data["trace_sha256"], settings=dict(data["settings"]),
-            inputs=list(data["inputs"]), choices=data["choices"], target=data["target"], source=data["source"],
+            decisions=[list(row) for row in data["decisions"]],
+            executions=int(data["executions"]),
+            seconds=float(data["seconds"]),
+            digest=data["trace_sha256"],
+            settings=dict(data["settings"]),
+            inputs=list(data["inputs"]),
+            choices=data["choices"],
+            target=data["target"],
+            source=data["source"],
             sources=dict(data.get("sources", {})),
-            story_text="\n".join(data["story"]), trace_rows=[list(row) for row in data["trace"]],
-            confirmed=data["confirmed"], replays=bool(data["replays"]), label=data.get("label", ""),
-            versions=dict(data["versions"]), command=data["command"], path=place)
+            story_text="\n".join(data["story"]),
+            trace_rows=[list(row) for row in data["trace"]],
+            confirmed=data["confirmed"],
+            replays=bool(data["replays"]),
+            label=data.get("label", ""),
+            versions=dict(data["versions"]),
+            command=data["command"],
+            path=place,
+        )
 
 
 def read_finding_file(place: Path) -> dict[str, Any]:
@@ -242,14 +272,16 @@ def read_finding_file(place: Path) -> dict[str, Any]:
         data = json.loads(text)
     except ValueError as error:
         raise FindingFileError(
-            f"{place} is truncated or is not JSON ({error}); restore it or find the failure again") from error
+            f"{place} is truncated or is not JSON ({error}); restore it or find the failure again"
+        ) from error
     if not isinstance(data, dict) or "schema" not in data:
         raise FindingFileError(f"{place} is JSON but not a finding of Desvelo: it has no 'schema'")
     schema = data["schema"]
     if not isinstance(schema, int) or schema > SCHEMA:
         raise FindingFileError(
             f"{place} has schema {schema!r}, this version reads up to {SCHEMA}; replay it with the newer Desvelo "
-            "that wrote it")
+            "that wrote it"
+        )
     return data
 
 
@@ -286,4 +318,12 @@ def _one_line(text: str) -> str:
     return lines[0] if lines else ""
 
 
-__all__ = ["FOLDER", "SCHEMA", "Finding", "FindingFileError", "FoundError", "Replay", "ReplayDiverged"]
+__all__ = [
+    "FOLDER",
+    "SCHEMA",
+    "Finding",
+    "FindingFileError",
+    "FoundError",
+    "Replay",
+    "ReplayDiverged",
+]

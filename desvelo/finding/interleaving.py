@@ -42,13 +42,17 @@ class Interleaving:
     >>> class LostUpdate:
     ...     def setup(self):
     ...         return {"hits": 0}
+    ...
     ...     def operations(self, state):
     ...         async def hit():
     ...             import asyncio
+    ...
     ...             seen = state["hits"]
     ...             await asyncio.sleep(0)
     ...             state["hits"] = seen + 1
+    ...
     ...         return {"one": hit, "two": hit}
+    ...
     ...     def check(self, state):
     ...         assert state["hits"] == 2, state["hits"]
     >>> Interleaving(LostUpdate).hold("two", "start", polls=9).run()
@@ -71,7 +75,9 @@ class Interleaving:
         self._source = scenario
         self._only = list(operations) if operations is not None else None
         self._seed = seed
-        self._settings = {"mode": mode, "latency": latency, "leaks": leaks}
+        self._mode = mode
+        self._latency = latency
+        self._leaks = leaks
         self._deviations: list[Deviation] = []
 
     def hold(
@@ -93,7 +99,9 @@ class Interleaving:
             raise UsageError(f"no message is cut {how!r}; it is one of {', '.join(SPLITS[1:])}")
         return self._add(operation, "split", number, SPLITS.index(how))
 
-    def fire(self, operation: str, number: int = 1, *, polls: int = 0, place: int = 0) -> Interleaving:
+    def fire(
+        self, operation: str, number: int = 1, *, polls: int = 0, place: int = 0
+    ) -> Interleaving:
         """Let a timer of an operation fire although the loop has other work."""
         return self._add(operation, "timer", number, polls * ORDERS + place)
 
@@ -112,13 +120,13 @@ class Interleaving:
 
     def run(self) -> None:
         """Run it; raises the error of the target when it fails."""
-        from desvelo.execution import Settings, execute  # noqa: PLC0415 - runs from above
-        from desvelo.explore import young_garbage_only  # noqa: PLC0415
-        from desvelo.schedule.policy import Fifo, Recorded  # noqa: PLC0415
-        from desvelo.world.boundary import Boundary  # noqa: PLC0415
+        from desvelo.execution import Settings, execute
+        from desvelo.explore import young_garbage_only
+        from desvelo.schedule.policy import Fifo, Recorded
+        from desvelo.world.boundary import Boundary
 
         scenario = self._load()
-        settings = Settings(**self._settings)
+        settings = Settings(mode=self._mode, latency=self._latency, leaks=self._leaks)
         with Boundary(), young_garbage_only():
             plain = execute(scenario, Fifo(), settings, seed=self._seed)
             missing = [name for name in self._only or () if name not in plain.operations]
@@ -136,12 +144,12 @@ class Interleaving:
         for deviation in self._deviations:
             if deviation.key not in met:
                 raise ReplayDiverged(
-                    f"scenario {scenario.name!r} has changed: \"{deviation.describe()}\" never "
+                    f'scenario {scenario.name!r} has changed: "{deviation.describe()}" never '
                     "came up, so this schedule no longer tests anything; explore it again"
                 )
 
     def _load(self) -> Scenario:
-        from desvelo.scenario import Scenario, load_scenario  # noqa: PLC0415
+        from desvelo.scenario import Scenario, load_scenario
 
         if isinstance(self._source, Scenario):
             return self._source

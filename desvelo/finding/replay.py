@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 def replay(finding: Finding) -> Replay:
     """Replay a finding of `desvelo.explore`; raises `ReplayDiverged` when the code has changed."""
-    from desvelo.execution import execute  # noqa: PLC0415 - a replay starts from above
-    from desvelo.explore import young_garbage_only  # noqa: PLC0415
-    from desvelo.schedule.policy import Fifo, Recorded  # noqa: PLC0415
-    from desvelo.story.details import every_step  # noqa: PLC0415
-    from desvelo.story.story import tell  # noqa: PLC0415
-    from desvelo.world.boundary import Boundary  # noqa: PLC0415
+    from desvelo.execution import execute
+    from desvelo.explore import young_garbage_only
+    from desvelo.schedule.policy import Fifo, Recorded
+    from desvelo.story.details import every_step
+    from desvelo.story.story import tell
+    from desvelo.world.boundary import Boundary
 
     if finding.kind == "nondeterminism":
         raise UsageError(
@@ -51,9 +51,7 @@ def replay(finding: Finding) -> Replay:
         )
         result = judge(finding, outcome, changed=changes(finding, scenario))
         if outcome.failure is not None:
-            plain = execute(
-                scenario, Fifo(), settings, seed=schedule.seed, only=names, trace=True
-            )
+            plain = execute(scenario, Fifo(), settings, seed=schedule.seed, only=names, trace=True)
             result.story = tell(finding, outcome, plain)
         result.trace = every_step(outcome)
     return result
@@ -61,7 +59,7 @@ def replay(finding: Finding) -> Replay:
 
 def scenario_of(finding: Finding) -> Scenario:
     """Load the scenario that a finding names; a relative file also from beside the finding."""
-    from desvelo.scenario import load_scenario  # noqa: PLC0415
+    from desvelo.scenario import load_scenario
 
     reference = finding.scenario
     place, _, name = reference.partition(":")
@@ -78,13 +76,15 @@ def scenario_of(finding: Finding) -> Scenario:
     try:
         return load_scenario(reference)
     except UsageError as error:
-        raise TargetError(f"the scenario of {_the_file(finding)} cannot be loaded: {error}") from error
+        raise TargetError(
+            f"the scenario of {_the_file(finding)} cannot be loaded: {error}"
+        ) from error
 
 
 def settings_of(finding: Finding) -> Settings:
     """Return the settings that a finding was made with."""
-    from desvelo.execution import Settings  # noqa: PLC0415
-    from desvelo.explore import files_to_trace  # noqa: PLC0415
+    from desvelo.execution import Settings
+    from desvelo.explore import files_to_trace
 
     known = finding.settings
     return Settings(
@@ -119,11 +119,11 @@ def judge(finding: Finding, outcome: Outcome, *, changed: list[str]) -> Replay:
         said = f"it fails in another way now: {failure.summary()} ({failure.site})"
         return Replay(False, False, said, digest, other=True)
     difference = first_divergence(finding, outcome)
-    if difference is None:
+    unmet = unmet_deviations(finding, outcome)
+    if difference is None and not unmet:
         why = f"; {since}" if changed else ""
         said = f"it does not fail any more: the same decisions now end well{why}"
         return Replay(False, identical, said, digest)
-    unmet = unmet_deviations(finding, outcome)
     if changed and not unmet:
         # A repair changes what happens; what was out of the ordinary has still come about.
         return Replay(
@@ -133,10 +133,13 @@ def judge(finding: Finding, outcome: Outcome, *, changed: list[str]) -> Replay:
             f"(the run is another one: {difference})",
             digest,
         )
+    parts = [difference] if difference else []
     if unmet:
-        difference += f", and the deviation \"{unmet[0]}\" never came up"
+        parts.append(f'the deviation "{unmet[0]}" never came up')
     why = since if changed else _versions(finding)
-    raise ReplayDiverged(f"{_the_file(finding)} no longer fits the code: {difference}; {why}")
+    raise ReplayDiverged(
+        f"{_the_file(finding)} no longer fits the code: {', and '.join(parts)}; {why}"
+    )
 
 
 def first_divergence(finding: Finding, outcome: Outcome) -> str | None:
@@ -198,7 +201,9 @@ def _place(site: str) -> str:
 
 def _and(names: list[str]) -> str:
     shown = names[:3] + ([f"{len(names) - 3} more"] if len(names) > 3 else [])
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
+    return (
+        shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
+    )
 
 
 def _versions(finding: Finding) -> str:

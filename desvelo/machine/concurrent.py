@@ -341,6 +341,7 @@ class ConcurrentMachine(RuleBasedStateMachine):
         self._run(self.world.settle)
         # What the operations hold must be let go before the garbage is looked at.
         self._calls.clear()
+        self.world.let_go()
         gc.collect(0)
         for context in self.world.loop_exceptions:
             found = loop_failure(context, leaks=self.leaks)

@@ -118,7 +118,7 @@ class _Search:
         """Let Hypothesis look for a failing example; return it, or nothing."""
         phases = [phase for phase in self._settings.phases if phase not in (Phase.shrink, Phase.explain)]
         quiet = Settings(self._settings, phases=phases, report_multiple_bugs=False, print_blob=False,
-                         **({"max_examples": 1_000_000} if self._collector.deadline is not None else {}))
+                         **self._overrides())
         with ExitStack() as stack:
             stack.enter_context(bridge.seeded(self._machine, self._options.seed))
             try:
@@ -132,6 +132,16 @@ class _Search:
                     raise
                 return self._collector.failed
         return None
+
+    def _overrides(self) -> dict[str, Any]:
+        """Return the settings that the options of this run decide."""
+        chosen: dict[str, Any] = {}
+        if self._collector.deadline is not None:
+            chosen["max_examples"] = 1_000_000
+        if self._options.seed is not None:
+            # A run that is to be repeated must not depend on what earlier runs have left.
+            chosen["database"] = None
+        return chosen
 
     def _flaky(self, error: Flaky) -> MachineReport:
         failed = self._collector.failed

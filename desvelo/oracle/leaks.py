@@ -53,7 +53,7 @@ def leak_from_loop(context: dict[str, Any]) -> Failure | None:
         return None
     task = context.get("task")
     if task is not None:
-        what += f": {task.get_name()!r}"
+        what += f": {task!r}"
     return Failure("leak", Leak(what), message, "loop")
 
 

@@ -50,9 +50,7 @@ def summary(explored: Sequence[Explored], findings: Sequence[Finding], width: in
         parts.append(shorten(f"{number}. {finding.summary()}", width))
         if number <= STORIES and finding.story():
             # The first line of a story is the summary, which stands above it already.
-            story = finding.story().splitlines()
-            body = story[1:] if story[0] == finding.summary() else story
-            parts += [f"   {line}".rstrip() for line in body]
+            parts += [f"   {line}".rstrip() for line in finding.story().splitlines()[1:]]
             parts.append("")
         if finding.path is not None:
             parts.append(f"   saved:  {finding.path}")

@@ -40,13 +40,23 @@ class Delays:
 
 
 def drawn_places(random: Source, count: int, scale: Scale) -> set[int]:
-    """Draw different decisions, each an arrival or another with even odds."""
+    """Draw different decisions: arrivals with at least even odds, and never all of them.
+
+    Delaying every arrival is delaying none: what counts is how far they are apart.
+    """
     arrivals = list(range(min(scale.arrivals, scale.decisions)))
     others = list(range(len(arrivals), max(scale.decisions, 1)))
+    odds = max(0.5, len(arrivals) / max(scale.decisions, 1))
     places: set[int] = set()
     draw = random.even(PLACE)
-    while len(places) < count and (arrivals or others):
-        pool = arrivals if arrivals and (not others or draw < 0.5) else others
+    while len(places) < count:
+        may_arrive = len(arrivals) > 1 or (arrivals and scale.arrivals == 1)
+        if may_arrive and (not others or draw < odds):
+            pool = arrivals
+        elif others:
+            pool = others
+        else:
+            break
         places.add(pool.pop(random.randrange(len(pool))))
         draw = random.random()
     return places

@@ -15,7 +15,7 @@ from desvelo.schedule.sticky import Sticky
 Make = Callable[[Source, Scale], Decider]
 
 PORTFOLIO: tuple[tuple[int, str, Make], ...] = (
-    (4, "delays", lambda random, scale: Delays(random, random.choice((1, 1, 2, 2, 3, 4)), scale)),
+    (5, "delays", lambda random, scale: Delays(random, random.choice((1, 1, 2, 2, 3, 4)), scale)),
     (2, "pct", lambda random, scale: Pct(random, random.choice((1, 2, 3, 3)), scale)),
     (
         2,

@@ -79,4 +79,6 @@ def deviation_text(deviation: Deviation, set_at: str = "") -> str:
     if kind == "timer":
         return f"its timer{f' of {set_at}' if set_at else ''} fires although other work is ready"
     what = _HELD.get(kind, kind)
-    return f"{what} comes last of what happens at once" if value < ORDERS else f"{what} is held back"
+    return (
+        f"{what} comes last of what happens at once" if value < ORDERS else f"{what} is held back"
+    )

@@ -31,7 +31,9 @@ def every_step(outcome: Outcome) -> str:
             depth = "" if row.facts.kind != "exit" else "leaves "
             goes_on = "… " if row.facts.resumed else ""
             every = {key for access in row.facts.accesses for key in access.keys}
-            text = f"{names.get(file, file)}:{line}  {depth}{goes_on}{text}{outcome_text(row, every)}"
+            text = (
+                f"{names.get(file, file)}:{line}  {depth}{goes_on}{text}{outcome_text(row, every)}"
+            )
         elif row.kind == "deviation":
             text = f"* {text}"
         lines.append(f"{seconds:10.6f}  {lanes[row.lane].ljust(wide)}  {text}")

@@ -40,9 +40,7 @@ def places(rows: Iterable[Row]) -> dict[str, str]:
     short: dict[str, set[str]] = {}
     for file in files:
         short.setdefault(file.rpartition("/")[2], set()).add(file)
-    return {
-        file: name if len(same) == 1 else file for name, same in short.items() for file in same
-    }
+    return {file: name if len(same) == 1 else file for name, same in short.items() for file in same}
 
 
 def place(row: Row, names: dict[str, str]) -> str:

@@ -110,16 +110,22 @@ def _ranks(
             rank = _rank_of_line(rows, index, shared, usual)
             if rank is not None and (rank == 0 or index not in continued):
                 ranks[index] = rank
-        elif row.kind == "deliver" or (row.kind == "run" and not _was_traced(rows, index)):
-            ranks[index] = 4
-        elif row.kind in _PLUMBING and plumbing:
+        elif (
+            row.kind == "deliver"
+            or (row.kind == "run" and not _was_traced(rows, index))
+            or (row.kind in _PLUMBING and plumbing)
+        ):
             ranks[index] = 4
     return ranks
 
 
 def _was_traced(rows: Sequence[Row], index: int) -> bool:
     """Tell whether the lines of a job stand directly above the row that sums it up."""
-    return index > 0 and rows[index - 1].kind in LINE_KINDS and rows[index - 1].lane == rows[index].lane
+    return (
+        index > 0
+        and rows[index - 1].kind in LINE_KINDS
+        and rows[index - 1].lane == rows[index].lane
+    )
 
 
 def _rank_of_line(

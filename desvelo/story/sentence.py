@@ -31,7 +31,10 @@ _SUBJECTS = {
 
 
 def how_it_came(
-    deviations: Sequence[Deviation], rows: Sequence[Row], operations: Sequence[str], names: dict[str, str]
+    deviations: Sequence[Deviation],
+    rows: Sequence[Row],
+    operations: Sequence[str],
+    names: dict[str, str],
 ) -> str:
     """Say what the deviations did, or that none is needed."""
     if not deviations:
@@ -51,7 +54,9 @@ def how_it_came(
         parts.append(f"{which} fired while other work was still to be done.")
     more = len(deviations) - len(timers) - len(others)
     if more > 0:
-        parts.append(f"{more} more deviations are marked." if more > 1 else "One more deviation is marked.")
+        parts.append(
+            f"{more} more deviations are marked." if more > 1 else "One more deviation is marked."
+        )
     return " ".join(parts)
 
 
@@ -74,7 +79,9 @@ def _cause(deviation: Deviation, rows: Sequence[Row], names: dict[str, str]) -> 
             return f"Only half of a message of {who} was accepted at first."
         return f"A message of {who} arrived in two pieces, cut {how}."
     key = str(deviation.key)
-    start = next((i for i, r in enumerate(rows) if r.kind == "deviation" and r.deviation == key), None)
+    start = next(
+        (i for i, r in enumerate(rows) if r.kind == "deviation" and r.deviation == key), None
+    )
     end = next((i for i, r in enumerate(rows) if r.kind == "release" and r.deviation == key), None)
     subject = _subject(deviation, rows, end)
     if value < ORDERS:
@@ -93,7 +100,11 @@ def _subject(deviation: Deviation, rows: Sequence[Row], release: int | None) -> 
     if deviation.key.kind == "deliver" and release is not None:
         effect = next((i for i, origin in released(rows).items() if origin == release), None)
         if effect is not None and rows[effect].kind == "deliver":
-            return f"the request of {who}" if rows[effect].lane.startswith(SERVER) else f"the answer to {who}"
+            return (
+                f"the request of {who}"
+                if rows[effect].lane.startswith(SERVER)
+                else f"the answer to {who}"
+            )
         if effect is not None and rows[effect].kind == "end":
             return f"the end of a connection of {who}"
     return _SUBJECTS.get(deviation.key.kind, f"{deviation.key.kind} of {{}}").format(who)
@@ -105,7 +116,11 @@ def _meanwhile(rows: Sequence[Row], actor: str, names: dict[str, str]) -> str:
     ran: dict[str, list[Row]] = {}
     for row in rows:
         lane = actor_of(row.lane)
-        if lane not in (actor, BACKGROUND) and row.kind in (*LINE_KINDS, "begin", "end-of-operation"):
+        if lane not in (actor, BACKGROUND) and row.kind in (
+            *LINE_KINDS,
+            "begin",
+            "end-of-operation",
+        ):
             ran.setdefault(lane, []).append(row)
     for lane, steps in list(ran.items())[:2]:
         parts.append(f"{_quoted(lane)} {_span(steps, names)}")
@@ -152,7 +167,11 @@ def clash_sentence(clash: Clash, names: dict[str, str]) -> str:
             f"{second} still went on to `{shorten(again.row.text, 50)}` ({place(again.row, names)})."
         )
     if not (_assigns(write) and _assigns(again)):
-        if other is not None and other.access.value == read.access.value and write.row.where == again.row.where:
+        if (
+            other is not None
+            and other.access.value == read.access.value
+            and write.row.where == again.row.where
+        ):
             return (
                 f"{_who([write.actor, read.actor])} both read `{read.access.path}`{_as_value(read)} "
                 f"({_both_places(other, read, names)}) before either ran `{shorten(write.row.text, 50)}` "
@@ -227,7 +246,11 @@ def leak_sentence(failure: Failure, rows: Sequence[Row], names: dict[str, str]) 
     actor = actor_of(row.lane)
     who = _quoted(actor) if row.lane != BACKGROUND else "the set-up"
     said = f"What {who} opened at {place(row, names)} (`{shorten(row.text, 60)}`) was never closed"
-    left = [r for r in rows[index:] if r.facts is not None and r.facts.raised and actor_of(r.lane) == actor]
+    left = [
+        r
+        for r in rows[index:]
+        if r.facts is not None and r.facts.raised and actor_of(r.lane) == actor
+    ]
     if not left:
         return f"{said}."
     assert left[0].facts is not None

@@ -119,9 +119,7 @@ def _around(rows: Sequence[Row], uses: list[Use], position: int) -> list[Clash]:
     found = []
     others = dict.fromkeys(use.actor for use in uses if use.actor != first.actor)
     for actor in others:
-        earlier = [
-            use for use in uses[:position] if use.actor == actor and not use.access.write
-        ]
+        earlier = [use for use in uses[:position] if use.actor == actor and not use.access.write]
         if not earlier:
             continue
         read = earlier[-1]
@@ -133,7 +131,9 @@ def _around(rows: Sequence[Row], uses: list[Use], position: int) -> list[Clash]:
         second = next((use for use in after if use.access.write), None)
         fresh = next((use for use in after if not use.access.write), None)
         wrote_itself = any(
-            use.actor == actor and use.access.write for use in uses if read.index <= use.index < first.index
+            use.actor == actor and use.access.write
+            for use in uses
+            if read.index <= use.index < first.index
         )
         if wrote_itself:
             continue

@@ -72,7 +72,9 @@ class _Story:
         self._names = places(every)
         self._shared = shared_keys(self._rows)
         failed = self._failure.where if self._failure is not None else ""
-        self._clash = find_clash(self._rows, self._plain, failed if failed in outcome.operations else "")
+        self._clash = find_clash(
+            self._rows, self._plain, failed if failed in outcome.operations else ""
+        )
         if self._clash is not None and finding.deviations and is_usual(self._clash, self._plain):
             # The plain order has it too and does not fail: it explains nothing.
             self._clash = None
@@ -81,7 +83,7 @@ class _Story:
         self._waits = waits_at_end(self._rows, outcome.operations) if deadlock else []
 
     def text(self) -> str:
-        head = [self._finding.summary(), self._operations()]
+        head = [self._short(self._finding.summary()), self._operations()]
         foot = [self._sentences(), self._label()]
         around = sum(len(block.splitlines()) + 1 for block in (*head, *foot) if block)
         # Three lines go to the heading of the table, its legend and what is left out.
@@ -107,7 +109,9 @@ class _Story:
         if failure is not None and failure.where and failure.error.__traceback__ is not None:
             site = self._short(failure.site.partition(" in ")[0])
             who = f"{failure.where}()" if failure.where in ("check", "teardown") else failure.where
-            lines.append(f"Then {who} fails at {site}:" if site != "unknown" else f"Then {who} fails:")
+            lines.append(
+                f"Then {who} fails at {site}:" if site != "unknown" else f"Then {who} fails:"
+            )
             lines += [f"  {self._short(line)}" for line in failing_lines(failure.error)]
         elif failure is not None and failure.kind == "leak" and len(failure.details) > 1:
             lines.append("Left open:")
@@ -142,8 +146,14 @@ class _Story:
             chosen = fewer
         legend = "   ".join(text for mark, text in LEGEND.items() if mark in used)
         hidden = len(self._all) - len(chosen)
-        fold = f"{hidden} more steps are not shown; `desvelo replay --trace` prints all." if hidden > 0 else ""
-        return "\n".join(part for part in ("What happened, time goes down:", table, legend, fold) if part)
+        fold = (
+            f"{hidden} more steps are not shown; `desvelo replay --trace` prints all."
+            if hidden > 0
+            else ""
+        )
+        return "\n".join(
+            part for part in ("What happened, time goes down:", table, legend, fold) if part
+        )
 
     def _chosen(self, limit: int | None = None) -> list[Chosen]:
         important = set(self._clash.indices()) if self._clash is not None else set()
@@ -158,7 +168,11 @@ class _Story:
             made = maker(failure, self._rows)
             important |= {made} if made is not None else set()
         plumbing = failure is not None and bool(
-            re.search(r"socket|connection|listen|reset|refused", f"{failure.site} {failure.summary()}", re.I)
+            re.search(
+                r"socket|connection|listen|reset|refused",
+                f"{failure.site} {failure.summary()}",
+                re.IGNORECASE,
+            )
         )
         options = {} if limit is None else {"limit": limit}
         return select(self._rows, self._plain, important=important, plumbing=plumbing, **options)

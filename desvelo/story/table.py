@@ -40,7 +40,9 @@ def layout(lanes: Sequence[str], cells: Sequence[Cell], *, width: int = WIDTH) -
     columns = _columns(lanes, cells, width)
     total = sum(columns) + 3 * (len(columns) - 1)
     lines = [
-        _line(" ", [shorten(lane, size) for lane, size in zip(lanes, columns, strict=True)], columns),
+        _line(
+            " ", [shorten(lane, size) for lane, size in zip(lanes, columns, strict=True)], columns
+        ),
         _line(" ", ["-" * size for size in columns], columns),
     ]
     for cell in cells:
@@ -58,7 +60,10 @@ def layout(lanes: Sequence[str], cells: Sequence[Cell], *, width: int = WIDTH) -
 def fits(lanes: Sequence[str], cells: Sequence[Cell], *, width: int = WIDTH) -> bool:
     """Tell whether no text has to be cut.
 
-    >>> fits(["a", "b"], [Cell("a", "x" * 40)], width=80), fits(["a"], [Cell("a", "x" * 99)], width=40)
+    >>> (
+    ...     fits(["a", "b"], [Cell("a", "x" * 40)], width=80),
+    ...     fits(["a"], [Cell("a", "x" * 99)], width=40),
+    ... )
     (True, False)
     """
     columns = _columns(lanes, cells, width)
@@ -105,7 +110,9 @@ def _columns(lanes: Sequence[str], cells: Sequence[Cell], width: int) -> list[in
         if cell.lane:
             need[cell.lane] = max(need[cell.lane], len(cell.text))
     count = max(len(lanes), 1)
-    room = max(width - 3 - 3 * count, count * NARROWEST if width >= count * NARROWEST else count * 8)
+    room = max(
+        width - 3 - 3 * count, count * NARROWEST if width >= count * NARROWEST else count * 8
+    )
     sizes = [need[lane] for lane in lanes]
     while sum(sizes) > room and max(sizes) > EMPTIEST:
         widest = max(sizes)

@@ -86,7 +86,7 @@ class Row:
         return f"{self.time_ns} {self.lane} {self.kind} {self.text}"
 
 
-LINE_KINDS = frozenset({"line", "step"})
+LINE_KINDS = frozenset({"line", "step", "loop-error"})
 """Rows taken from the target's statements; they are not part of a trace's identity."""
 
 

@@ -91,6 +91,11 @@ class LineTracer:
         """Listen no longer."""
         sys.settrace(self._before)
 
+    def let_go(self) -> None:
+        """Hold none of the target's objects any longer: a leak must not hide behind the tracer."""
+        self._calls.clear()
+        self._objects.clear()
+
     # events
 
     def _call(self, frame: FrameType, event: str, argument: Any) -> Any:
@@ -124,6 +129,8 @@ class LineTracer:
                 self._pause(call, frame)
             else:
                 self._finish(call, frame, None, returned=argument)
+                # Nothing of a call that is over is held: what it had may be garbage by now.
+                self._calls.pop(id(frame), None)
         return self._event
 
     def _exception(self, call: _Call, argument: Any) -> None:
@@ -183,6 +190,7 @@ class LineTracer:
         if statement is None or statement.kind == "silent":
             return
         writes = self._changes(call, frame, stored=False)
+        call.before = []
         if call.row < 0 and writes:
             self._add(call, frame, "step", statement.kind)
         if call.row >= 0:

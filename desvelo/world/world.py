@@ -331,11 +331,22 @@ class World:
     # what went wrong
 
     def on_loop_exception(self, context: dict[str, Any]) -> None:
-        """Keep what the loop's exception handler was told."""
+        """Keep what the loop's exception handler was told, as text where it would keep objects.
+
+        A session that is dropped unclosed reports itself from its finalizer; holding it here
+        would bring it back to life.
+        """
         if not self.closed:
-            self.loop_exceptions.append(context)
+            error = context.get("exception")
+            task = context.get("task")
+            self.loop_exceptions.append(
+                {
+                    "message": str(context.get("message", "")),
+                    "exception": error,
+                    "task": task.get_name() if isinstance(task, asyncio.Task) else None,
+                }
+            )
             if self.trace is not None:
-                error = context.get("exception")
                 said = f"{context.get('message')}" + (
                     f": {type(error).__name__}: {error}" if error else ""
                 )
@@ -347,6 +358,11 @@ class World:
         return sorted(tasks, key=lambda task: getattr(task, "_desvelo_number", 0))
 
     # the end
+
+    def let_go(self) -> None:
+        """Hold none of the target's objects any longer, so that garbage shows as garbage."""
+        if self._lines is not None:
+            self._lines.let_go()
 
     def close(self) -> None:
         """End the world: cancel what is left, close the loop, put the process back."""
@@ -388,6 +404,10 @@ class World:
                     break
             for task in left:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
+        for transport in list(self.loop._transports.values()):
+            # Whether it should have been closed was judged before; it need not warn now.
+            transport._closing = True
+            transport._sock = None
         for sock in list(self.network.sockets.values()):
             sock.forget_silently()
 

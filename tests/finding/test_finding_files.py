@@ -136,8 +136,7 @@ SLOW_TO_SHRINK = """
     def operations(state):
         async def add():
             seen = state["n"]
-            for _ in range(60_000):  # real time, so that every attempt at shrinking takes some
-                pass
+            sum(range(300_000))  # real time, so that every attempt at shrinking takes some
             await asyncio.sleep(0.001)
             state["n"] = seen + 1
 

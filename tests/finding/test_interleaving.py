@@ -39,7 +39,9 @@ def test_an_exported_test_fails_with_the_targets_own_error(finding, tmp_path):
 
 def test_an_exported_test_passes_once_the_race_is_gone(finding, tmp_path, write_scenario):
     path = export(finding, tmp_path / "test_account.py")
-    write_scenario(text=LOST_UPDATE.replace("await asyncio.sleep(0)\n            account", "account"))
+    write_scenario(
+        text=LOST_UPDATE.replace("await asyncio.sleep(0)\n            account", "account")
+    )
     done = run_test(path)
     assert done.returncode == 0, done.stdout
 
@@ -98,7 +100,9 @@ def test_every_deviation_is_a_call_that_makes_it_again(key, value, call):
 def test_a_schedule_that_no_longer_comes_about_does_not_pass(write_scenario):
     path = write_scenario(text=LOST_UPDATE.replace("== 2", ">= 0"))
     Interleaving(path).hold("late", "start", polls=3).run()
-    with pytest.raises(ReplayDiverged, match='"late: delivery is held back for 3 polls" never came'):
+    with pytest.raises(
+        ReplayDiverged, match='"late: delivery is held back for 3 polls" never came'
+    ):
         Interleaving(path).hold("late", "delivery", polls=3).run()
     with pytest.raises(ReplayDiverged, match="no operation 'third' any more"):
         Interleaving(path, operations=["third"]).run()

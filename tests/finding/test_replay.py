@@ -25,9 +25,7 @@ def test_a_finding_fails_again_with_every_event_the_same(finding):
     result = finding.replay()
     assert (result.failed, result.identical, result.other) == (True, True, False)
     assert result.digest == finding.digest
-    assert result.message == (
-        "it fails again, every event the same: AssertionError: balance is 1"
-    )
+    assert result.message == ("it fails again, every event the same: AssertionError: balance is 1")
     assert "balance" in result.story
 
 
@@ -52,13 +50,15 @@ def test_replays_in_fresh_processes_meet_the_same_events(finding):
 def test_code_that_has_only_moved_still_fails_and_the_message_names_the_file(
     finding, write_scenario
 ):
-    write_scenario(text="\n\n# a remark" + LOST_UPDATE)
+    write_scenario(text="    # a remark\n" + LOST_UPDATE)
     result = finding.replay()
     assert result.failed
 
 
 def test_a_repaired_race_does_not_fail_any_more(finding, write_scenario):
-    write_scenario(text=LOST_UPDATE.replace("await asyncio.sleep(0)\n            account", "account"))
+    write_scenario(
+        text=LOST_UPDATE.replace("await asyncio.sleep(0)\n            account", "account")
+    )
     result = finding.replay()
     assert not result.failed
     assert not result.other
@@ -81,27 +81,33 @@ def test_an_operation_that_is_gone_is_named(finding, write_scenario):
 
 
 def test_a_deviation_that_never_comes_up_is_a_divergence_and_no_pass(finding, write_scenario):
-    write_scenario(text=LOST_UPDATE.replace("await asyncio.sleep(0)\n            account", "account"))
+    write_scenario(
+        text=LOST_UPDATE.replace("await asyncio.sleep(0)\n            account", "account")
+    )
     data = json.loads(finding.path.read_text())
     data["schedule"]["deviations"].append(["late", "deliver", 3, 8])
     finding.path.write_text(json.dumps(data))
-    with pytest.raises(ReplayDiverged, match='"late: delivery #4 is held back.*" never came up'):
+    with pytest.raises(ReplayDiverged, match=r'"late: delivery #4 .*" never came up'):
         Finding.load(finding.path).replay()
 
 
 def test_a_run_that_differs_although_no_code_has_changed_says_at_which_decision(
     finding, write_scenario
 ):
-    write_scenario(text=LOST_UPDATE.replace("await asyncio.sleep(0)\n            account", "account"))
+    write_scenario(
+        text=LOST_UPDATE.replace("await asyncio.sleep(0)\n            account", "account")
+    )
     finding.sources, finding.source = {}, ""
     finding.decisions.insert(1, ["connect", "late", 0])
-    expected = r"at decision 2 of 3 the recording has a connection of 'late', the replay the start of 'late'"
+    expected = "at decision 2 of 3 the recording has a connection of 'late', the replay the start of 'late'"
     with pytest.raises(ReplayDiverged, match=expected):
         finding.replay()
 
 
 def test_a_version_that_differs_is_named_when_nothing_else_does(finding, write_scenario):
-    write_scenario(text=LOST_UPDATE.replace("await asyncio.sleep(0)\n            account", "account"))
+    write_scenario(
+        text=LOST_UPDATE.replace("await asyncio.sleep(0)\n            account", "account")
+    )
     finding.sources, finding.source = {}, ""
     finding.decisions.append(["connect", "late", 0])
     finding.versions = {"aiohttp": "0.1"}
@@ -123,7 +129,9 @@ def test_a_finding_is_replayed_from_any_folder_of_its_project(finding, tmp_path,
 
 def test_what_a_test_has_found_is_left_to_pytest(finding):
     finding.scenario = "stress_tests/test_webhook.py::TestWebhooks"
-    with pytest.raises(UsageError, match=r"pytest stress_tests/test_webhook.py::TestWebhooks --rep"):
+    with pytest.raises(
+        UsageError, match=r"pytest stress_tests/test_webhook.py::TestWebhooks --rep"
+    ):
         finding.replay()
 
 

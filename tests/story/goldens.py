@@ -75,11 +75,11 @@ def main() -> int:
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         text = story(name)
         path.write_text(text, encoding="utf-8")
-        print(f"{'unchanged' if text == before else 'CHANGED  '} {path.name}")
+        sys.stdout.write(f"{'unchanged' if text == before else 'CHANGED  '} {path.name}\n")
     for path in GOLDEN.glob("*.txt"):
         if path.stem not in SCHEDULES:
             path.unlink()
-            print(f"removed   {path.name}")
+            sys.stdout.write(f"removed   {path.name}\n")
     return 0
 
 
