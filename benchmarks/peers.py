@@ -64,7 +64,7 @@ def frontrun_random(bug: Bug, seed: int) -> int | None:
             lambda state: holds(scenario, state),
             max_attempts=LIMIT,
             seed=seed,
-            total_timeout=60,
+            total_timeout=15,
         )
     )
     return int(result.num_explored) if result.property_holds is False else None

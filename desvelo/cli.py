@@ -80,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="desvelo",
-        description="Finds race conditions and resource leaks in Python services, and replays them.",
-        epilog="Exit status: 0 nothing found, 1 a finding, 2 wrong usage, 3 the target could not be run.",
+        description="Finds race conditions in Python services, and replays them exactly.",
+        epilog="Exit status: 0 nothing found, 1 a finding, 2 usage, 3 the target could not be run.",
     )
     parser.add_argument("--version", action="version", version=f"desvelo {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -120,7 +120,7 @@ def _add_explore(commands: Any) -> None:
         "--mode",
         default="asyncio-order",
         metavar="M",
-        help="asyncio-order (default): only what stock asyncio can do; any-order: ready steps in any order",
+        help="asyncio-order (default): what stock asyncio can do; any-order: steps in any order",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="make the search itself repeatable")
     parser.add_argument(
@@ -152,7 +152,7 @@ def _add_replay(commands: Any) -> None:
     parser = commands.add_parser(
         "replay",
         help="run saved findings again, exactly",
-        description="Run saved findings again: status 1 when a failure comes again, 0 when none does.",
+        description="Run saved findings again: status 1 when one fails again, 0 when none does.",
     )
     parser.add_argument(
         "files", nargs="+", metavar="FILE", type=Path, help="a finding, or a folder of findings"
@@ -180,7 +180,7 @@ def _add_doctor(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="say what is installed and whether a small world runs",
-        description="Say which versions are installed, which drivers are there, and whether a world runs.",
+        description="Say which versions are installed, and whether a small world runs.",
     )
     parser.add_argument(
         "--defects", action="store_true", help="print the planted defects of the reference system"
@@ -194,7 +194,7 @@ def _add_real_timeout(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=REAL_TIMEOUT,
         metavar="S",
-        help="end a target that holds the event loop for so many real seconds (default: 10; 0: never)",
+        help="end a target that holds the loop for so many real seconds (default: 10; 0: never)",
     )
 
 
@@ -260,8 +260,8 @@ def _tell(finding: Finding, stream: Any) -> None:
 def _nothing_found(statistics: Progress) -> str:
     rate = statistics.executions / statistics.seconds if statistics.seconds > 0 else 0.0
     return (
-        f"nothing found in {statistics.executions:,} executions of {statistics.distinct:,} different "
-        f"schedules ({statistics.seconds:.1f} s, {rate:,.0f} a second)"
+        f"nothing found in {statistics.executions:,} executions of {statistics.distinct:,} "
+        f"different schedules ({statistics.seconds:.1f} s, {rate:,.0f} a second)"
     )
 
 
@@ -323,8 +323,8 @@ class _Reporter:
         self._due = now + self.EVERY
         rate = progress.executions / progress.seconds if progress.seconds > 0 else 0.0
         text = (
-            f"desvelo: {progress.executions:,} executions, {progress.distinct:,} different schedules, "
-            f"{progress.seconds:.0f} s, {rate:,.0f} a second"
+            f"desvelo: {progress.executions:,} executions, {progress.distinct:,} different "
+            f"schedules, {progress.seconds:.0f} s, {rate:,.0f} a second"
         )
         print(
             f"\r{text}   " if self._one_line else text,

@@ -86,7 +86,8 @@ def waiting_at(task: asyncio.Task[object]) -> str:
             or getattr(awaited, "ag_frame", None)
         )
         if frame is not None and not is_foreign(frame.f_code.co_filename):
-            place = f"{display_path(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
+            code = frame.f_code
+            place = f"{display_path(code.co_filename)}:{frame.f_lineno} in {code.co_name}"
             if is_installed(frame.f_code.co_filename):
                 package = place
             else:

@@ -46,7 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything runs, and make our marker known."""
-    config.addinivalue_line("markers", "stress(phase=NAME): a stress test, and the phase that it belongs to")
+    config.addinivalue_line(
+        "markers", "stress(phase=NAME): a stress test, and the phase that it belongs to"
+    )
     config.stash[_STATE] = _State(config)
 
 
@@ -59,8 +61,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=list(items))
         parent = first.session if first is not None else state.session
         if parent is None:
-            raise pytest.UsageError("--replay needs a folder of tests to start from, for example: pytest stress_tests/")
-        items[:] = [ReplayItem.from_parent(parent, name=str(path), file=path) for path in state.replays]
+            raise pytest.UsageError(
+                "--replay needs a folder of tests to start from, for example: pytest stress_tests/"
+            )
+        items[:] = [
+            ReplayItem.from_parent(parent, name=str(path), file=path) for path in state.replays
+        ]
         return
     if state.budget is not None:
         searching = [item for item in items if _machine_of(item) is not None]
@@ -81,14 +87,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     machine = _machine_of(item)
     if machine is None:
         return (yield)
-    from desvelo.machine.options import searching_with  # noqa: PLC0415 - only for machine tests
+    from desvelo.machine.options import searching_with
 
     with searching_with(item.config.stash[_STATE].search_options(item)):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
     """Carry what was explored and found on the report, so that it survives xdist."""
     report = yield
     if call.when == "call":
@@ -100,8 +108,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the one screen: what was explored, what was found, how to replay it."""
-    told = [report.desvelo for reports in terminalreporter.stats.values() for report in reports
-            if getattr(report, "desvelo", None)]
+    told = [
+        report.desvelo
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "desvelo", None)
+    ]
     if not told:
         return
     terminalreporter.section("desvelo")
@@ -121,7 +133,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture
 def world() -> Iterator[Any]:
     """A simulated world in plain FIFO order, closed after the test."""
-    from desvelo.world import World  # noqa: PLC0415 - only for tests that ask
+    from desvelo.world import World
 
     with World() as one:
         yield one
@@ -130,7 +142,7 @@ def world() -> Iterator[Any]:
 @pytest.fixture
 def target(pytestconfig: pytest.Config) -> Any:
     """The system under test that was chosen with ``--target``."""
-    from desvelo.targets import current_target  # noqa: PLC0415 - only for tests that ask
+    from desvelo.targets import current_target
 
     return current_target()
 
@@ -147,7 +159,7 @@ class ReplayItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the finding again; raises `StillFails` when it fails as it did."""
-        from desvelo.finding.finding import Finding  # noqa: PLC0415 - only for replays
+        from desvelo.finding.finding import Finding
 
         finding = Finding.load(self._file)
         replay = finding.replay()
@@ -157,7 +169,7 @@ class ReplayItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show the sentence and the story, not our stack."""
-        from desvelo.errors import DesveloError  # noqa: PLC0415 - only for replays
+        from desvelo.errors import DesveloError
 
         if isinstance(excinfo.value, (StillFails, DesveloError)):
             return str(excinfo.value)
@@ -168,7 +180,7 @@ class ReplayItem(pytest.Item):
         return self._file, 0, f"replay of {self._file.name}"
 
 
-class StillFails(AssertionError):  # noqa: N818 - a verdict
+class StillFails(AssertionError):
     """A saved finding can be reproduced: the defect is still there."""
 
 
@@ -189,14 +201,16 @@ class _State:
         self.seed = _whole_number("--fuzz-seed", config.getoption("--fuzz-seed"))
         self.save = Path(config.getoption("--findings") or ".desvelo/findings")
         self.replays = _finding_files(config.getoption("--replay"))
-        self.target: str | None = config.getoption("--target") or config.getini("desvelo_target") or None
+        self.target: str | None = (
+            config.getoption("--target") or config.getini("desvelo_target") or None
+        )
         with _as_usage_error():
             if self.policy is not None:
-                from desvelo.schedule.policy import make_policy  # noqa: PLC0415 - only to check the name
+                from desvelo.schedule.policy import make_policy
 
                 make_policy(self.policy, 0, 1)
             if self.target is not None:
-                from desvelo.targets import choose_target  # noqa: PLC0415 - only when one is named
+                from desvelo.targets import choose_target
 
                 choose_target(self.target)
 
@@ -214,26 +228,43 @@ class _State:
 
     def search_options(self, item: pytest.Item) -> Any:
         """Return the options of one search."""
-        from desvelo.machine.options import SearchOptions  # noqa: PLC0415 - only for machine tests
-        from desvelo.targets import current_target_name  # noqa: PLC0415 - as above
+        from desvelo.machine.options import SearchOptions
+        from desvelo.targets import current_target_name
 
         found: list[dict[str, Any]] = []
 
-        def on_finding(finding: Finding, final: bool) -> None:  # noqa: FBT001 - a callback
-            found[:] = [{"summary": finding.summary(), "path": str(finding.path), "command": finding.command,
-                         "story": finding.story(), "kind": finding.kind, "final": final}]
+        def on_finding(finding: Finding, final: bool) -> None:
+            found[:] = [
+                {
+                    "summary": finding.summary(),
+                    "path": str(finding.path),
+                    "command": finding.command,
+                    "story": finding.story(),
+                    "kind": finding.kind,
+                    "final": final,
+                }
+            ]
 
         def on_end(test_id: str, collector: Collector) -> None:
             item.stash[_TOLD] = {
-                "test": item.name if not test_id else item.nodeid, "executions": collector.executions,
-                "schedules": len(collector.schedules), "seconds": time.perf_counter() - collector.started,
-                "findings": list(found)}
+                "test": item.name if not test_id else item.nodeid,
+                "executions": collector.executions,
+                "schedules": len(collector.schedules),
+                "seconds": time.perf_counter() - collector.started,
+                "findings": list(found),
+            }
 
         seed = None if self.seed is None else self.seed ^ zlib.crc32(item.nodeid.encode())
         return SearchOptions(
-            policy=self.policy, seed=seed, deadline=self.deadline(), save=self.save,
-            target=current_target_name(), on_finding=on_finding, on_end=on_end,
-            on_execution=_Progress(item.name) if self.budget is not None else None)
+            policy=self.policy,
+            seed=seed,
+            deadline=self.deadline(),
+            save=self.save,
+            target=current_target_name(),
+            on_finding=on_finding,
+            on_end=on_end,
+            on_execution=_Progress(item.name) if self.budget is not None else None,
+        )
 
 
 class _Progress:
@@ -248,8 +279,10 @@ class _Progress:
         now = time.perf_counter()
         if now >= self._next:
             self._next = now + _PROGRESS_EVERY
-            sys.__stderr__.write(f"desvelo: {self._name}: {collector.executions} executions, "  # type: ignore[union-attr]
-                                 f"{len(collector.schedules)} schedules, {now - collector.started:.0f} s\n")
+            sys.__stderr__.write(
+                f"desvelo: {self._name}: {collector.executions} executions, "  # type: ignore[union-attr]
+                f"{len(collector.schedules)} schedules, {now - collector.started:.0f} s\n"
+            )
 
 
 _STATE: pytest.StashKey[_State] = pytest.StashKey()
@@ -264,7 +297,9 @@ def parse_time(text: str, origin: str) -> float:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", text)
     if match is None or float(match[1]) <= 0:
-        raise pytest.UsageError(f"{origin}: {text!r} is not a time; write a number and s, m or h, as in 30s or 10m")
+        raise pytest.UsageError(
+            f"{origin}: {text!r} is not a time; write a number and s, m or h, as in 30s or 10m"
+        )
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
@@ -310,7 +345,7 @@ def _machine_of(item: pytest.Item) -> Any:
 
 @contextlib.contextmanager
 def _as_usage_error() -> Iterator[None]:
-    from desvelo.errors import DesveloError  # noqa: PLC0415 - light
+    from desvelo.errors import DesveloError
 
     try:
         yield

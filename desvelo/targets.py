@@ -40,7 +40,9 @@ def load_target(name: str) -> Any:
             raise UsageError(f"no target is called {base!r}{hint} (known: {names})") from error
         raise TargetError(f"target {base!r} does not import: {error}") from error
     except Exception as error:
-        raise TargetError(f"target {base!r} does not import: {type(error).__name__}: {error}") from error
+        raise TargetError(
+            f"target {base!r} does not import: {type(error).__name__}: {error}"
+        ) from error
     load = getattr(module, "load", None)
     if load is None:
         raise UsageError(f"{place} is not a target: it has no function load(variant)")

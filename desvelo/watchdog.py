@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from desvelo.errors import LoopBlocked
 from desvelo.world import boundary
@@ -43,8 +43,9 @@ class Watchdog:
         self._handler_before: Any = None
         self._timer_before = (0.0, 0.0)
         self._entered_at = 0.0
+        self._said = ""
 
-    def __enter__(self) -> Watchdog:
+    def __enter__(self) -> Self:
         here = threading.current_thread() is threading.main_thread()
         if self._seconds > 0 and here and hasattr(signal, "setitimer"):
             self._active = True
@@ -64,8 +65,9 @@ class Watchdog:
                 # Somebody else's timer, such as a test runner's, goes on where it stood.
                 passed = _real_clock() - self._entered_at
                 signal.setitimer(signal.ITIMER_REAL, max(left - passed, 0.001), interval)
-        if isinstance(error, _Interrupt):
-            raise LoopBlocked(str(error)) from None
+        # Somebody on the way may have taken the interrupt for Ctrl-C and ended in good order.
+        if self._said and (error is None or isinstance(error, _Interrupt)):
+            raise LoopBlocked(self._said) from None
 
     def _look(self, number: int, frame: FrameType | None) -> None:
         world = boundary.current()
@@ -75,11 +77,12 @@ class Watchdog:
             self._mark, self._since = mark, now
         elif now - self._since >= self._seconds * (1 - 1 / LOOKS_PER_LIMIT):
             self._since = now
-            raise _Interrupt(
+            self._said = (
                 f"the target held the event loop for {self._seconds:g} s of real time at "
                 f"{_line(frame)}; a call that blocks the thread belongs into "
                 "loop.run_in_executor or out of the scenario"
             )
+            raise _Interrupt(self._said)
 
 
 def _line(frame: FrameType | None) -> str:

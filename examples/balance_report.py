@@ -30,11 +30,11 @@ class Bank:
         self.reported = current + self.savings
 
     async def salary(self):
-        await self.steps(15)  # clearing
+        await self.steps(13)  # clearing
         self.current += 100
 
     async def transfer(self):
-        await self.steps(16)  # the customer's limit, the list of sanctions
+        await self.steps(14)  # the customer's limit, the list of sanctions
         if self.current >= 60:
             self.current -= 60
             self.savings += 60

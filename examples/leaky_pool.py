@@ -67,7 +67,11 @@ def setup():
 
 
 def operations(service):
-    return {"report": service.report, "page": service.page, "browser_closes": service.browser_closes}
+    return {
+        "report": service.report,
+        "page": service.page,
+        "browser_closes": service.browser_closes,
+    }
 
 
 def check(service):

@@ -25,18 +25,17 @@ class Cluster:
     async def first(self):
         self.leader = "first"
         await self.steps(5)  # prepare the value
-        if self.leader == "first" or self.log:
-            self.log.append("first")
+        self.log.append("first")
 
     async def clock(self):
         await self.steps(12)
         if self.leader == "first":
-            self.leader = None  # the lease has run out
+            self.leader = "second"  # the lease has run out
         self.over.set()
 
     async def second(self):
         await self.over.wait()
-        if self.leader is None:
+        if self.leader == "second":
             self.jobs.put_nowait("second")
         self.jobs.put_nowait(None)
 

@@ -14,6 +14,7 @@ from strategies._minimal import minimal
 from strategies.bodies import as_bytes, edge_bodies, minimal_bodies
 from strategies.confusables import confusable_with, skeleton
 from strategies.hostile import hostile_bodies, hostile_bytes, hostile_values
+from strategies.interleavings import arrivals, policies, seeds
 from strategies.parts import detections, timestamps, webhook_ids
 from strategies.patient_codes import (
     code_pools,
@@ -37,6 +38,7 @@ __all__ = [
     "EVENTS",
     "Call",
     "analysis_ready",
+    "arrivals",
     "as_bytes",
     "code_pools",
     "colliding_codes",
@@ -54,9 +56,11 @@ __all__ = [
     "minimal_bodies",
     "patient_codes",
     "patient_updated",
+    "policies",
     "pooled_codes",
     "programs",
     "protocol_triggered",
+    "seeds",
     "skeleton",
     "timestamps",
     "webhook_ids",

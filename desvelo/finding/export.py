@@ -28,16 +28,15 @@ def export(finding: Finding, output: Path, *, force: bool = False) -> Path:
 
 def as_test(finding: Finding, output: Path) -> str:
     """Return the source of the test."""
-    if "::" in finding.scenario or finding.choices is not None:
-        raise UsageError(
-            f"{finding.path or 'this finding'} was found by the test {finding.scenario}; only "
-            "findings of `desvelo explore` can be exported, this one stays a replay of its test"
-        )
     if finding.kind == "nondeterminism":
         raise UsageError(
             f"{finding.path or 'this finding'} is about a target that two runs of one schedule do "
             "not agree on; no test can pin that"
         )
+    if finding.choices is not None:
+        from desvelo.machine.export import as_machine_test
+
+        return as_machine_test(finding)
     imports, scenario = _scenario(finding, output)
     story = [f"# {line}".rstrip() for line in finding.story().splitlines()]
     arguments = [scenario, f"operations={_quoted(repr(finding.operations))}"]

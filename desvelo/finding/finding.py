@@ -85,11 +85,13 @@ class Finding:
     """Hash of the source of each module of the user's own that was loaded then."""
     story_text: str = ""
     trace_rows: list[list[Any]] = field(default_factory=list)
+    befell: list[str] = field(default_factory=list)
+    """Faults and cancellations that happened to the operations, by name."""
     confirmed: bool | None = None
     replays: bool = True
     label: str = ""
     """``any-order`` when stock asyncio could not have produced it."""
-    versions: dict[str, str] = field(default_factory=lambda: versions())
+    versions: dict[str, str] = field(default_factory=lambda: versions())  # noqa: PLW0108 - defined below
     command: str = ""
     path: Path | None = None
     replayer: Callable[[Finding], Replay] | None = field(default=None, repr=False, compare=False)
@@ -137,6 +139,8 @@ class Finding:
             if count
             else "plain FIFO order"
         )
+        if self.befell:
+            how = f"{', '.join(name.rpartition('-')[0] for name in self.befell)}, {how}"
         label = f" [{self.label}]" if self.label else ""
         said = shorten(self.reason(), 90)
         return f"{self.kind}{label}: {said} ({calls} operation{'s' if calls != 1 else ''}, {how})"
@@ -174,6 +178,7 @@ class Finding:
             "sources": self.sources,
             "error": {"type": name, "message": message, "site": self.site},
             "operations": self.operations,
+            "befell": self.befell,
             "inputs": self.inputs,
             "choices": self.choices,
             "schedule": self.schedule.to_json(),
@@ -238,6 +243,7 @@ class Finding:
             site=error["site"],
             scenario=data["scenario"],
             operations=[str(name) for name in data["operations"]],
+            befell=[str(name) for name in data.get("befell", ())],
             schedule=Schedule.from_json(data["schedule"]),
             decisions=[list(row) for row in data["decisions"]],
             executions=int(data["executions"]),
@@ -279,8 +285,8 @@ def read_finding_file(place: Path) -> dict[str, Any]:
     schema = data["schema"]
     if not isinstance(schema, int) or schema > SCHEMA:
         raise FindingFileError(
-            f"{place} has schema {schema!r}, this version reads up to {SCHEMA}; replay it with the newer Desvelo "
-            "that wrote it"
+            f"{place} has schema {schema!r}, this version reads up to {SCHEMA}; replay it with "
+            "the newer Desvelo that wrote it"
         )
     return data
 

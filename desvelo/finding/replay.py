@@ -29,6 +29,10 @@ def replay(finding: Finding) -> Replay:
             f"{finding.path or 'this finding'} is about a target that two runs of one schedule do "
             "not agree on; there is nothing to replay until that is mended"
         )
+    if finding.choices is not None:
+        from desvelo.machine.replay import replay_machine
+
+        return replay_machine(finding)
     scenario = scenario_of(finding)
     settings = settings_of(finding)
     schedule, names = finding.schedule, finding.operations
@@ -101,6 +105,11 @@ def changes(finding: Finding, scenario: Scenario) -> list[str]:
     if not found and finding.source and source_hash(scenario.file) != finding.source:
         found = [scenario.name]
     return found
+
+
+def changes_of(finding: Finding) -> list[str]:
+    """Name the modules that are not what they were when the finding was made."""
+    return changed_modules(finding.sources)
 
 
 def judge(finding: Finding, outcome: Outcome, *, changed: list[str]) -> Replay:

@@ -79,7 +79,11 @@ def choices_to_json(choices: Sequence[Choice]) -> list[list[Any]]:
 
 
 _READERS: dict[str, Callable[[Any], Choice]] = {
-    "bool": bool, "int": int, "float": float.fromhex, "str": str, "bytes": bytes.fromhex,
+    "bool": bool,
+    "int": int,
+    "float": float.fromhex,
+    "str": str,
+    "bytes": bytes.fromhex,
 }
 
 
@@ -116,6 +120,13 @@ def seeded(machine: type, seed: int | None) -> Iterator[None]:
 
 
 __all__ = [
-    "Choice", "OneExample", "choices_from_json", "choices_so_far", "choices_to_json",
-    "in_example", "is_control", "number_of_choices", "seeded",
+    "Choice",
+    "OneExample",
+    "choices_from_json",
+    "choices_so_far",
+    "choices_to_json",
+    "in_example",
+    "is_control",
+    "number_of_choices",
+    "seeded",
 ]

@@ -49,9 +49,11 @@ class ConcurrentMachine(RuleBasedStateMachine):
     >>> class Counter(ConcurrentMachine):
     ...     async def setup(self):
     ...         self.hits = 0
+    ...
     ...     @operation()
     ...     async def hit(self):
     ...         import asyncio
+    ...
     ...         seen = self.hits
     ...         await asyncio.sleep(0)
     ...         self.hits = seen + 1
@@ -104,8 +106,11 @@ class ConcurrentMachine(RuleBasedStateMachine):
         self.operation_names: list[str] = []
         trace = rerun is not None and rerun.trace
         self.world = World(
-            Recorder(decider, keep_kinds=trace), seed=rerun.seed if rerun is not None else 0, trace=trace,
-            **self.world_options)
+            Recorder(decider, keep_kinds=trace),
+            seed=rerun.seed if rerun is not None else 0,
+            trace=trace,
+            **self.world_options,
+        )
         try:
             self.world.call(self.setup)
             self.world.settle()
@@ -132,9 +137,11 @@ class ConcurrentMachine(RuleBasedStateMachine):
                 if not getattr(one.function, "_desvelo_recording", False):
                     one.function = _recording(one.function, initial=initial)
         if not any(getattr(f, "_desvelo_operation", False) for f in vars_of(cls)):
-            from hypothesis.errors import InvalidDefinition  # noqa: PLC0415 - only for the message
+            from hypothesis.errors import InvalidDefinition
 
-            raise InvalidDefinition(f"{cls.__name__} has no @operation: a concurrent machine needs something to run")
+            raise InvalidDefinition(
+                f"{cls.__name__} has no @operation: a concurrent machine needs something to run"
+            )
         cls._desvelo_setup_state = state  # type: ignore[attr-defined]
         return state
 
@@ -212,15 +219,22 @@ class ConcurrentMachine(RuleBasedStateMachine):
         """Every operation that was started, in order."""
         return self.world.operations
 
-    def begin(self, function: Callable[..., Any], arguments: dict[str, Any], deviations: list[Explicit]) -> Operation:
+    def begin(
+        self, function: Callable[..., Any], arguments: dict[str, Any], deviations: list[Explicit]
+    ) -> Operation:
         """Start an operation; `operation` makes rules that call this."""
         self._started += 1
         name = f"{function.__name__}-{self._started}"
-        self.operation_names.append(name)
+        self._names_step(name)
         self._decider.add(name, deviations)
         handle = self.world.start(name, lambda: function(self, **arguments))
         self._calls.append(Call(function.__name__, arguments, handle))
         return handle
+
+    def _names_step(self, name: str) -> None:
+        self.operation_names.append(name)
+        if self.program.steps:
+            self.program.steps[-1].actor = name
 
     def _let_happen(
         self, what: str, action: Callable[[], None], deviations: list[Explicit]
@@ -228,7 +242,7 @@ class ConcurrentMachine(RuleBasedStateMachine):
         """Post something that befalls the system; it is an actor of its own in the schedule."""
         self._started += 1
         name = f"{what}-{self._started}"
-        self.operation_names.append(name)
+        self._names_step(name)
         self._decider.add(name, deviations)
         selector = self.world.selector
         self.world.post("arrive", name, lambda: selector.call(action), unhurried=True)
@@ -238,6 +252,7 @@ class ConcurrentMachine(RuleBasedStateMachine):
 
         A check that has passed is not run again before something else has happened.
         """
+        __tracebackhide__ = True
         world = self.world
         happened = (world.selector.polls - self._looked, len(world.operations))
         if self._passed.get(function.__name__) == happened:
@@ -253,13 +268,36 @@ class ConcurrentMachine(RuleBasedStateMachine):
 
     def check_all_invariants(self) -> None:
         """Run the invariants, as Hypothesis does after each step."""
+        __tracebackhide__ = True
         for one in self.invariants:
             if all(condition(self) for condition in one.preconditions):
                 one.function(self)
 
+    def check_invariants(
+        self, settings: Any, output: Callable[[str], object], runtimes: Any
+    ) -> None:
+        """Check as Hypothesis does, without a printed line for each look at rest.
+
+        The checks run whenever the pasted steps come to rest, and at the end: printing them
+        after every step would bury the steps.
+        """
+        __tracebackhide__ = True
+        quiet = {
+            f"state.{one.function.__name__}()"
+            for one in self.invariants
+            if getattr(one.function, "_desvelo_at_rest", False)
+        }
+
+        def told(text: str) -> None:
+            if text not in quiet:
+                output(text)
+
+        super().check_invariants(settings, told, runtimes)
+
     # running and judging
 
     def _run(self, action: Callable[..., Any], *arguments: Any) -> None:
+        __tracebackhide__ = True
         try:
             action(*arguments)
         except WorldStuck:
@@ -269,13 +307,18 @@ class ConcurrentMachine(RuleBasedStateMachine):
         self._judge()
 
     def _settle(self) -> None:
+        __tracebackhide__ = True
         self._run(self.world.finish, self.world.operations)
         self._run(self.world.settle)
 
     def _judge(self) -> None:
         """Fail when an operation has ended in an error that is not an outcome."""
-        ended = [operation for operation in self.world.operations if operation.done
-                 and not isinstance(operation.error, self.expected_errors)]
+        __tracebackhide__ = True
+        ended = [
+            operation
+            for operation in self.world.operations
+            if operation.done and not isinstance(operation.error, self.expected_errors)
+        ]
         if len(ended) == self._judged:
             return
         self._judged = len(ended)
@@ -284,15 +327,18 @@ class ConcurrentMachine(RuleBasedStateMachine):
             self._fail(found)
 
     def _fail(self, failure: Failure) -> None:
+        __tracebackhide__ = True
         self.failure = failure
         raise failure.error
 
     def teardown(self) -> None:
         """Let everything end, check a last time, stop the system and look for leaks."""
+        __tracebackhide__ = True
         self.conclude()
 
     def conclude(self) -> None:
         """End the example; does nothing the second time."""
+        __tracebackhide__ = True
         if self._ended:
             return
         self._ended = True
@@ -332,6 +378,7 @@ class ConcurrentMachine(RuleBasedStateMachine):
             self.world.call(self.shutdown)
 
     def _finish(self) -> None:
+        __tracebackhide__ = True
         self._settle()
         self.check_all_invariants()
         if self.model is not None:
@@ -361,7 +408,11 @@ class ConcurrentMachine(RuleBasedStateMachine):
 
     def _repr_step(self, rule: Any, data: Any, result: Any) -> str:
         """Leave empty deviations out of what is printed."""
-        shown = {name: value for name, value in data.items() if not (name == "deviations" and value == "[]")}
+        shown = {
+            name: value
+            for name, value in data.items()
+            if not (name == "deviations" and value == "[]")
+        }
         text: str = super()._repr_step(rule, shown, result)  # type: ignore[misc]
         self.printed_steps().append(text)
         return text
@@ -376,7 +427,7 @@ class ConcurrentMachine(RuleBasedStateMachine):
     @classmethod
     @functools.cache
     def _to_test_case(cls) -> Any:
-        from desvelo.machine.search import make_test_case  # noqa: PLC0415 - the search is built on machines
+        from desvelo.machine.search import make_test_case
 
         return make_test_case(cls)
 
@@ -389,6 +440,7 @@ def vars_of(cls: type) -> list[Any]:
 def _recording(function: Callable[..., Any], *, initial: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def step(self: ConcurrentMachine, **arguments: Any) -> Any:
+        __tracebackhide__ = True
         self.program.record(function.__name__, arguments, initial=initial)
         index = len(self.program.results) - 1
         result = function(self, **arguments)
@@ -401,6 +453,7 @@ def _recording(function: Callable[..., Any], *, initial: bool) -> Callable[..., 
 
 def _concluding(teardown: Callable[[Any], None]) -> Callable[[Any], None]:
     """Let a machine's own teardown run first, and conclude in any case."""
+
     @functools.wraps(teardown)
     def both(self: ConcurrentMachine) -> None:
         try:

@@ -27,8 +27,11 @@ class Fault:
 
 
 def _clients(world: World, operation: Operation) -> list[SimSocket]:
-    return [sock for sock in world.network.sockets.values()
-            if sock.is_client and sock.connection is not None and sock.connection.name == operation.name]
+    return [
+        sock
+        for sock in world.network.sockets.values()
+        if sock.is_client and sock.connection is not None and sock.connection.name == operation.name
+    ]
 
 
 def _reset(world: World, operation: Operation) -> None:

@@ -7,7 +7,7 @@ operations they concern; those are drawn as ordinary values, and shrink with the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +16,21 @@ from hypothesis import strategies as st
 
 from desvelo.machine.bridge import Choice, number_of_choices
 from desvelo.machine.options import options
-from desvelo.schedule.decisions import MAX_HOLD, Decider, Deviation, Key, Schedule
+from desvelo.schedule.decisions import MAX_HOLD, Decider, Schedule
 from desvelo.schedule.policy import Scale, make_policy
 
-KINDS = ("arrive", "deliver", "connect", "accept", "writable", "job", "answer", "timer", "split", "ready")
+KINDS = (
+    "arrive",
+    "deliver",
+    "connect",
+    "accept",
+    "writable",
+    "job",
+    "answer",
+    "timer",
+    "split",
+    "ready",
+)
 """Kinds of decisions in the order in which they are drawn; the order is part of saved choices."""
 
 POLICIES = ("fifo", "mix", "delays", "random_walk", "pct", "sticky", "mix", "mix")
@@ -147,11 +158,20 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     return {"policy": options().policy or name, "seed": seed, "steps": steps}
 
 
-def splice(choices: Sequence[Choice], places: Places, operations: Sequence[str], schedule: Schedule) -> list[Choice]:
+def splice(
+    choices: Sequence[Choice], places: Places, operations: Sequence[str], schedule: Schedule
+) -> list[Choice]:
     """Return choices of the same program with the policy replaced by explicit deviations.
 
     ``operations`` are the names in the order in which their steps were drawn.
     """
+    return splice_with_shifts(choices, places, operations, schedule)[0]
+
+
+def splice_with_shifts(
+    choices: Sequence[Choice], places: Places, operations: Sequence[str], schedule: Schedule
+) -> tuple[list[Choice], Callable[[int], int]]:
+    """Do as `splice`, and return where a position of the old choices is in the new ones."""
     by_actor: dict[str, list[Explicit]] = {}
     for deviation in schedule.deviations:
         key = deviation.key
@@ -164,9 +184,15 @@ def splice(choices: Sequence[Choice], places: Places, operations: Sequence[str],
     for name, (start, length) in zip(operations, places.operations, strict=False):
         inserts.append((start, length, encode(by_actor.get(name, []))))
     spliced = list(choices)
-    for position, removed, new in sorted(inserts, key=lambda entry: -entry[0]):
-        spliced[position:position + removed] = new
-    return spliced
+    for start, length, new in sorted(inserts, key=lambda entry: -entry[0]):
+        spliced[start : start + length] = new
+
+    def moved(position: int) -> int:
+        return position + sum(
+            len(new) - length for start, length, new in inserts if start < position
+        )
+
+    return spliced, moved
 
 
 def policy_for(name: str, seed: int, steps: int) -> Decider | None:

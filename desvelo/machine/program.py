@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from desvelo.machine.bridge import number_of_choices
+
 
 @dataclass(frozen=True)
 class Earlier:
@@ -22,6 +24,10 @@ class Step:
     rule: str
     arguments: dict[str, Any]
     initial: bool = False
+    actor: str = ""
+    """Whom the step brought into the schedule: an operation, a cancellation or a fault."""
+    end: int = 0
+    """How many choices had been drawn when the step was taken."""
 
 
 @dataclass
@@ -36,11 +42,15 @@ class Program:
     def record(self, rule: str, arguments: dict[str, Any], *, initial: bool) -> None:
         """Remember a step before it is taken."""
         kept = {name: self._keep(value) for name, value in arguments.items()}
-        self.steps.append(Step(rule, kept, initial))
+        self.steps.append(Step(rule, kept, initial, end=number_of_choices()))
         self.results.append(None)
 
     def _keep(self, value: Any) -> Any:
-        if isinstance(value, list) and value and all(self._index(item) is not None for item in value):
+        if (
+            isinstance(value, list)
+            and value
+            and all(self._index(item) is not None for item in value)
+        ):
             return [self._keep(item) for item in value]
         index = self._index(value)
         if index is not None:
@@ -50,7 +60,7 @@ class Program:
             return value
         try:
             return copy.deepcopy(value)
-        except Exception:  # noqa: BLE001 - a value that cannot be copied is shared
+        except Exception:
             return value
 
     def _index(self, value: Any) -> int | None:
@@ -61,8 +71,9 @@ class Program:
                 return index
         return None
 
-    def run_on(self, machine: Any, rules: dict[str, Callable[..., Any]],
-               enabled: Callable[[str], bool]) -> None:
+    def run_on(
+        self, machine: Any, rules: dict[str, Callable[..., Any]], enabled: Callable[[str], bool]
+    ) -> None:
         """Take the steps again on a fresh machine."""
         results: list[Any] = []
         for step in self.steps:
@@ -81,5 +92,5 @@ def _resolve(value: Any, results: list[Any]) -> Any:
         return [results[item.step] for item in value]
     try:
         return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001 - as above
+    except Exception:
         return value

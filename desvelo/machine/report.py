@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from desvelo.world import Trace
 
 
-class BudgetSpent(BaseException):  # noqa: N818 - not an error: time is up
+class BudgetSpent(BaseException):
     """Ends a search when its time is over; passes through Hypothesis like Ctrl-C."""
 
 
@@ -31,6 +31,9 @@ class MachineReport:
     schedule: Schedule
     program: Program
     operations: list[str]
+    """All actors that steps brought in, in order: operations, faults and cancellations."""
+    calls: list[str]
+    """The operations alone."""
     places: Places
     choices: tuple[bridge.Choice, ...]
     kinds: list[tuple[str, str]] | None
@@ -44,8 +47,11 @@ class MachineReport:
     @classmethod
     def of(cls, machine: ConcurrentMachine, error: BaseException | None) -> MachineReport:
         """Gather what is known at the end of an example."""
-        control = error is not None and (bridge.is_control(error) or not isinstance(error, Exception)
-                                         or isinstance(error, DesveloError))
+        control = error is not None and (
+            bridge.is_control(error)
+            or not isinstance(error, Exception)
+            or isinstance(error, DesveloError)
+        )
         failure = machine.failure
         if error is None or control:
             failure = None
@@ -54,10 +60,22 @@ class MachineReport:
         recorder = machine.world.recorder
         seed = getattr(machine, "seed", 0)
         return cls(
-            failure, recorder.schedule(seed), machine.program, list(machine.operation_names), machine.places,
-            bridge.choices_so_far() if bridge.in_example() else (), recorder.kinds, machine.world.trace,
-            {one.name: one.outcome() for one in machine.world.operations} if machine.world.trace is not None else {},
-            list(machine.printed_steps()), recorder.asked, control)
+            failure,
+            recorder.schedule(seed),
+            machine.program,
+            list(machine.operation_names),
+            [one.name for one in machine.world.operations],
+            machine.places,
+            bridge.choices_so_far() if bridge.in_example() else (),
+            recorder.kinds,
+            machine.world.trace,
+            {one.name: one.outcome() for one in machine.world.operations}
+            if machine.world.trace is not None
+            else {},
+            list(machine.printed_steps()),
+            recorder.asked,
+            control,
+        )
 
 
 @dataclass
@@ -109,6 +127,6 @@ def collector() -> Collector:
 
 def collect_with(new: Collector) -> Collector:
     """Set the collector and return the one before."""
-    global _collector  # noqa: PLW0603 - machines are made by Hypothesis, without arguments
+    global _collector
     before, _collector = _collector, new
     return before

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
-
-from desvelo.machine.plan import Rerun, rerunning
 from desvelo.machine.options import options
+from desvelo.machine.plan import Rerun, rerunning
 from desvelo.machine.report import MachineReport, collector
 from desvelo.schedule.decisions import Decider, Schedule
 from desvelo.schedule.policy import Recorded, Scale, make_policy
@@ -19,8 +18,14 @@ if TYPE_CHECKING:
     from desvelo.machine.program import Program
 
 
-def run_again(machine: type[ConcurrentMachine], program: Program, decider: Decider, seed: int, *,
-              trace: bool = False) -> MachineReport:
+def run_again(
+    machine: type[ConcurrentMachine],
+    program: Program,
+    decider: Decider,
+    seed: int,
+    *,
+    trace: bool = False,
+) -> MachineReport:
     """Run a program on a fresh machine and report how it ended; never raises a target's error."""
     with rerunning(Rerun(decider, seed, trace)):
         fresh = machine()
@@ -29,20 +34,23 @@ def run_again(machine: type[ConcurrentMachine], program: Program, decider: Decid
                 program.run_on(fresh, *rules_of(fresh))
             finally:
                 fresh.teardown()
-        except Exception:  # noqa: BLE001 - the report has judged it
+        except Exception:
             pass
     gc.collect(0)
     assert fresh.report is not None
     return fresh.report
 
 
-def run_schedule(machine: type[ConcurrentMachine], program: Program, schedule: Schedule, *,
-                 trace: bool = False) -> MachineReport:
+def run_schedule(
+    machine: type[ConcurrentMachine], program: Program, schedule: Schedule, *, trace: bool = False
+) -> MachineReport:
     """Run a program under a written-down schedule."""
     return run_again(machine, program, Recorded(schedule.values()), schedule.seed, trace=trace)
 
 
-def rules_of(machine: ConcurrentMachine) -> tuple[dict[str, Callable[..., object]], Callable[[str], bool]]:
+def rules_of(
+    machine: ConcurrentMachine,
+) -> tuple[dict[str, Callable[..., object]], Callable[[str], bool]]:
     """Return the functions of a machine's rules by name, and a test for their preconditions."""
     state = machine.setup_state()
     every = {one.function.__name__: one for one in (*state.rules, *state.initializers)}
@@ -53,7 +61,9 @@ def rules_of(machine: ConcurrentMachine) -> tuple[dict[str, Callable[..., object
     return {name: one.function for name, one in every.items()}, enabled
 
 
-def more_schedules(machine: type[ConcurrentMachine], report: MachineReport, polls: int) -> MachineReport | None:
+def more_schedules(
+    machine: type[ConcurrentMachine], report: MachineReport, polls: int
+) -> MachineReport | None:
     """Run the program of a clean example under further schedules; return the first that fails.
 
     The schedules are a function of the example's own seed, so that Hypothesis meets the same
@@ -61,13 +71,19 @@ def more_schedules(machine: type[ConcurrentMachine], report: MachineReport, poll
     """
     if not report.program.repeatable or not report.operations:
         return None
-    scale = Scale(decisions=max(report.decisions, 1), polls=max(polls, 1), arrivals=len(report.operations))
+    scale = Scale(
+        decisions=max(report.decisions, 1), polls=max(polls, 1), arrivals=len(report.operations)
+    )
     for number in range(options().batch):
         seed = report.schedule.seed * 31 + number + 1
         decider = make_policy(options().policy or "mix", seed, scale)
         again = run_again(machine, report.program, decider, report.schedule.seed)
         if again.failure is not None:
-            again.program, again.places, again.choices = report.program, report.places, report.choices
+            again.program, again.places, again.choices = (
+                report.program,
+                report.places,
+                report.choices,
+            )
             return again
         collector().count(again.schedule)
     return None

@@ -30,11 +30,15 @@ def operation(**strategies: SearchStrategy[Any]) -> Callable[[Callable[..., Any]
     decides. Its handle goes into the bundle ``pending``.
     """
     if "deviations" in strategies:
-        raise InvalidDefinition("@operation: the argument name 'deviations' is taken; it holds the schedule of the call")
+        raise InvalidDefinition(
+            "@operation: the argument name 'deviations' is taken; it holds the schedule of the call"
+        )
 
     def decorate(function: Callable[..., Any]) -> Any:
         @functools.wraps(function)
-        def start(self: ConcurrentMachine, deviations: list[Explicit] | None = None, **arguments: Any) -> Operation:
+        def start(
+            self: ConcurrentMachine, deviations: list[Explicit] | None = None, **arguments: Any
+        ) -> Operation:
             return self.begin(function, arguments, deviations or [])
 
         start._desvelo_operation = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
@@ -52,14 +56,18 @@ def at_rest() -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         if getattr(function, "hypothesis_stateful_rule", None) is not None:
-            raise InvalidDefinition(f"{function.__qualname__} is used with both @at_rest and a rule, which is not "
-                                    "allowed: a check that runs at rest is not a step")
+            raise InvalidDefinition(
+                f"{function.__qualname__} is used with both @at_rest and a rule, which is not "
+                "allowed: a check that runs at rest is not a step"
+            )
 
         @functools.wraps(function)
         def check(self: ConcurrentMachine) -> None:
+            __tracebackhide__ = True
             if self.at_rest:
                 self.look(function)
 
+        check._desvelo_at_rest = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
         return invariant()(check)
 
     return decorate

@@ -29,15 +29,18 @@ from desvelo.machine import bridge
 from desvelo.machine.options import SearchOptions, options
 from desvelo.machine.plan import splice
 from desvelo.machine.profiles import machine_settings
+from desvelo.machine.program import Program
+from desvelo.machine.reduce import fewest_steps, splice_cut, without
 from desvelo.machine.report import BudgetSpent, Collector, MachineReport, collect_with
 from desvelo.machine.rerun import run_schedule
 from desvelo.machine.tell import finding_of, with_story
+from desvelo.schedule.decisions import Schedule
 from desvelo.world.boundary import Boundary
 
 if TYPE_CHECKING:
     from desvelo.machine.concurrent import ConcurrentMachine
 
-SHRINK_SECONDS = 20.0
+SHRINK_SECONDS = 8.0
 """Real seconds that Hypothesis may spend on making a failing example small."""
 
 
@@ -48,6 +51,7 @@ def make_test_case(machine: type[ConcurrentMachine]) -> Any:
         settings = machine_settings()
 
         def runTest(self) -> None:  # noqa: N802 - unittest's name
+            __tracebackhide__ = True
             run_machine(machine, self.settings, test_id=self.id())
 
         runTest.is_hypothesis_test = True  # type: ignore[attr-defined]
@@ -61,8 +65,9 @@ def make_test_case(machine: type[ConcurrentMachine]) -> Any:
 
 def run_machine(machine: type[ConcurrentMachine], settings: Settings, *, test_id: str = "") -> None:
     """Search with a machine; raises the failure, with its story as a note, when one is found."""
-    from desvelo.explore import young_garbage_only  # noqa: PLC0415 - shared with scenarios
+    from desvelo.explore import young_garbage_only
 
+    __tracebackhide__ = True
     with Boundary(), young_garbage_only():
         if options().replaying is not None:
             replay_choices(machine, settings, options().replaying or ())
@@ -71,11 +76,40 @@ def run_machine(machine: type[ConcurrentMachine], settings: Settings, *, test_id
         search.run()
 
 
-def replay_choices(machine: type[ConcurrentMachine], settings: Settings, choices: Sequence[bridge.Choice]) -> None:
+def replay_choices(
+    machine: type[ConcurrentMachine], settings: Settings, choices: Sequence[bridge.Choice]
+) -> None:
     """Run exactly one example, given by its choices; raises its failure."""
-    only = Settings(settings, database=bridge.OneExample(choices, shrunk=True), phases=[Phase.reuse], print_blob=False,
-                    report_multiple_bugs=False, derandomize=False)
+    __tracebackhide__ = True
+    only = Settings(
+        settings,
+        database=bridge.OneExample(choices, shrunk=True),
+        phases=[Phase.reuse],
+        print_blob=False,
+        report_multiple_bugs=False,
+        derandomize=False,
+    )
     run_state_machine_as_test(machine, settings=only)
+
+
+def draw_again(
+    machine: type[ConcurrentMachine], settings: Settings, choices: Sequence[bridge.Choice]
+) -> MachineReport | None:
+    """Run the example of some choices and return its report, or nothing when they make none."""
+    seen: list[MachineReport] = []
+
+    def watch(report: MachineReport) -> None:
+        if not report.control:
+            seen.append(report)
+
+    before = collect_with(_Watching(watch))
+    try:
+        replay_choices(machine, settings, choices)
+    except Exception:
+        pass
+    finally:
+        collect_with(before)
+    return seen[-1] if seen else None
 
 
 @dataclass
@@ -89,8 +123,13 @@ class _Best:
 class _Search:
     """One search with one machine."""
 
-    def __init__(self, machine: type[ConcurrentMachine], settings: Settings, test_id: str,
-                 chosen: SearchOptions) -> None:
+    def __init__(
+        self,
+        machine: type[ConcurrentMachine],
+        settings: Settings,
+        test_id: str,
+        chosen: SearchOptions,
+    ) -> None:
         self._machine = machine
         self._settings = settings
         self._test_id = test_id
@@ -99,6 +138,8 @@ class _Search:
         self._saved: Finding | None = None
 
     def run(self) -> None:
+        """Search, and raise what was found."""
+        __tracebackhide__ = True
         self._collector.on_failure = self._save_at_first_sight
         before = collect_with(self._collector)
         try:
@@ -116,9 +157,16 @@ class _Search:
 
     def _generate(self) -> MachineReport | None:
         """Let Hypothesis look for a failing example; return it, or nothing."""
-        phases = [phase for phase in self._settings.phases if phase not in (Phase.shrink, Phase.explain)]
-        quiet = Settings(self._settings, phases=phases, report_multiple_bugs=False, print_blob=False,
-                         **self._overrides())
+        phases = [
+            phase for phase in self._settings.phases if phase not in (Phase.shrink, Phase.explain)
+        ]
+        quiet = Settings(
+            self._settings,
+            phases=phases,
+            report_multiple_bugs=False,
+            print_blob=False,
+            **self._overrides(),
+        )
         with ExitStack() as stack:
             stack.enter_context(bridge.seeded(self._machine, self._options.seed))
             try:
@@ -158,7 +206,10 @@ class _Search:
 
     def _shrunk(self, failed: MachineReport) -> _Best:
         assert failed.failure is not None
-        traces = [run_schedule(self._machine, failed.program, failed.schedule, trace=True) for _ in range(2)]
+        traces = [
+            run_schedule(self._machine, failed.program, failed.schedule, trace=True)
+            for _ in range(2)
+        ]
         if not self._same(failed, traces):
             self._raise_nondeterminism(failed, traces)
         best = self._thin_out(failed)
@@ -167,9 +218,14 @@ class _Search:
 
     def _same(self, failed: MachineReport, again: Sequence[MachineReport]) -> bool:
         one, two = again
-        return (one.failure is not None and failed.failure is not None
-                and one.failure.identity() == failed.failure.identity()
-                and one.trace is not None and two.trace is not None and one.trace.digest() == two.trace.digest())
+        return (
+            one.failure is not None
+            and failed.failure is not None
+            and one.failure.identity() == failed.failure.identity()
+            and one.trace is not None
+            and two.trace is not None
+            and one.trace.digest() == two.trace.digest()
+        )
 
     def _shrinker(self, report: MachineReport, **bounds: Any) -> Shrinker:
         """Shrink the schedule of a fixed program."""
@@ -177,15 +233,42 @@ class _Search:
         start = Minimum(("program",), report.schedule, report.failure)
 
         def attempt(operations: tuple[str, ...], schedule: Any) -> Attempt:
-            again = run_schedule(self._machine, report.program, schedule, trace=not schedule.deviations)
+            again = run_schedule(
+                self._machine, report.program, schedule, trace=not schedule.deviations
+            )
             return Attempt(again.failure, again.schedule, again.kinds or ())
 
         return Shrinker(attempt, start, **bounds)
 
     def _thin_out(self, failed: MachineReport) -> _Best:
-        """Drop the deviations that do not matter, before Hypothesis takes the program apart."""
-        minimum = self._shrinker(failed, max_runs=400, max_seconds=6.0).shrink()
-        return _Best(failed, tuple(splice(failed.choices, failed.places, failed.operations, minimum.schedule)))
+        """Drop steps and deviations that do not matter, before Hypothesis looks at payloads."""
+        failed = self._with_fewest_steps(failed)
+        minimum = self._shrinker(failed, max_runs=400, max_seconds=5.0).shrink()
+        return _Best(
+            failed,
+            tuple(splice(failed.choices, failed.places, failed.operations, minimum.schedule)),
+        )
+
+    def _with_fewest_steps(self, failed: MachineReport) -> MachineReport:
+        """Return the failure of fewer steps, with the choices that draw just those."""
+        assert failed.failure is not None
+        identity = failed.failure.identity()
+        if not failed.program.repeatable:
+            return failed
+
+        def fails(program: Program, schedule: Schedule) -> bool:
+            failure = run_schedule(self._machine, program, schedule).failure
+            return failure is not None and failure.identity() == identity
+
+        kept = fewest_steps(failed.program, failed.schedule, fails)
+        if len(kept) == len(failed.program.steps):
+            return failed
+        _, schedule = without(failed.program, failed.schedule, kept)
+        choices = splice_cut(failed, kept, schedule)
+        drawn = draw_again(self._machine, self._settings, choices)
+        if drawn is None or drawn.failure is None or drawn.failure.identity() != identity:
+            return failed
+        return drawn
 
     def _shrink_together(self, best: _Best) -> _Best:
         """Let Hypothesis shrink program, payloads and deviations in one choice sequence."""
@@ -205,15 +288,20 @@ class _Search:
 
         inner = _Watching(watch)
         before = collect_with(inner)
-        settings = Settings(self._settings, database=bridge.OneExample(best.choices, shrunk=False),
-                            phases=[Phase.reuse, Phase.shrink], print_blob=False, report_multiple_bugs=False,
-                            verbosity=Verbosity.quiet)
+        settings = Settings(
+            self._settings,
+            database=bridge.OneExample(best.choices, shrunk=False),
+            phases=[Phase.reuse, Phase.shrink],
+            print_blob=False,
+            report_multiple_bugs=False,
+            verbosity=Verbosity.quiet,
+        )
         try:
             with bridge.seeded(self._machine, 0):
                 run_state_machine_as_test(self._machine, settings=settings)
         except BudgetSpent:
             pass
-        except Exception:  # noqa: BLE001 - the failures were watched one by one
+        except Exception:
             # Hypothesis runs its smallest example once more at the end.
             smallest = last
         finally:
@@ -239,25 +327,31 @@ class _Search:
 
     def _raise(self, best: _Best) -> None:
         """Raise the failure as Hypothesis prints it, with the story added."""
+        __tracebackhide__ = True
         finding = self._final_finding(best)
         try:
             replay_choices(self._machine, self._settings, best.choices)
         except Exception as error:
-            finding.inputs = _steps_of(error) or finding.inputs
             self._write(finding, final=True)
             error.add_note(f"\n{finding.story()}\n\n{self._how_to_repeat(finding)}")
             raise
-        raise Nondeterminism(f"{finding.summary()}: the shrunk example does not fail when Hypothesis runs it again")
+        raise Nondeterminism(
+            f"{finding.summary()}: the shrunk example does not fail when Hypothesis runs it again"
+        )
 
     def _final_finding(self, best: _Best) -> Finding:
         traced = run_schedule(self._machine, best.report.program, best.report.schedule, trace=True)
-        plain = run_schedule(self._machine, best.report.program, type(best.report.schedule)(), trace=True)
+        plain = run_schedule(
+            self._machine, best.report.program, type(best.report.schedule)(), trace=True
+        )
         if traced.failure is None:
             traced.failure = best.report.failure
         return with_story(self._finding(traced, best.choices), traced, plain)
 
     def _finding(self, report: MachineReport, choices: Sequence[bridge.Choice]) -> Finding:
-        return finding_of(self._machine, report, choices, self._collector, self._options, self._test_id)
+        return finding_of(
+            self._machine, report, choices, self._collector, self._options, self._test_id
+        )
 
     def _write(self, finding: Finding, *, final: bool = False) -> None:
         folder = self._options.save
@@ -266,7 +360,12 @@ class _Search:
         path = finding.save(Path(folder))
         finding.command = f"desvelo replay {path}"
         finding.save(path)
-        if final and self._saved is not None and self._saved.path is not None and self._saved.path != path:
+        if (
+            final
+            and self._saved is not None
+            and self._saved.path is not None
+            and self._saved.path != path
+        ):
             self._saved.path.unlink(missing_ok=True)
         if self._options.on_finding is not None:
             self._options.on_finding(finding, final)
@@ -278,7 +377,11 @@ class _Search:
 
     def _raise_nondeterminism(self, failed: MachineReport, again: Sequence[MachineReport]) -> None:
         one, two = again
-        difference = one.trace.first_difference(two.trace) if one.trace is not None and two.trace is not None else None
+        difference = (
+            one.trace.first_difference(two.trace)
+            if one.trace is not None and two.trace is not None
+            else None
+        )
         text = "two runs of the same program and schedule differ"
         if difference:
             text += f" at {difference}"
@@ -321,15 +424,3 @@ class _Watching(Collector):
 
 def _size(report: MachineReport) -> tuple[int, int, int]:
     return (len(report.program.steps), len(report.schedule), len(report.choices))
-
-
-def _steps_of(error: BaseException) -> list[str]:
-    """Return the printed steps out of the notes of Hypothesis."""
-    notes = "\n".join(getattr(error, "__notes__", ()))
-    lines = [line.strip() for line in notes.splitlines()]
-    start = next((i for i, line in enumerate(lines) if line.startswith("state = ")), None)
-    if start is None:
-        return []
-    end = next((i for i, line in enumerate(lines[start:], start) if line == "state.teardown()"), len(lines) - 1)
-    return lines[start:end + 1]
-

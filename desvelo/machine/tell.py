@@ -12,6 +12,7 @@ from desvelo.explore import dense, rows_of
 from desvelo.finding.finding import Finding
 from desvelo.finding.source import source_hash
 from desvelo.machine.bridge import Choice, choices_to_json
+from desvelo.machine.code import as_code
 from desvelo.story.story import tell
 
 if TYPE_CHECKING:
@@ -22,24 +23,48 @@ if TYPE_CHECKING:
 
 def outcome_of(report: MachineReport) -> Outcome:
     """View a machine's report as the outcome of an execution."""
-    return Outcome(report.schedule, report.failure, tuple(report.operations), report.decisions,
-                   report.kinds, report.trace, report.results)
+    return Outcome(
+        report.schedule,
+        report.failure,
+        tuple(report.calls),
+        report.decisions,
+        report.kinds,
+        report.trace,
+        report.results,
+    )
 
 
-def finding_of(machine: type[ConcurrentMachine], report: MachineReport, choices: Sequence[Choice],
-               collector: Collector, options: SearchOptions, test_id: str) -> Finding:
+def finding_of(
+    machine: type[ConcurrentMachine],
+    report: MachineReport,
+    choices: Sequence[Choice],
+    collector: Collector,
+    options: SearchOptions,
+    test_id: str,
+) -> Finding:
     """Return the finding that a failing report amounts to."""
     assert report.failure is not None
     outcome = outcome_of(report)
     executions, seconds = collector.first_failure_at or (collector.executions, 0.0)
     return Finding(
-        kind=report.failure.kind, error=report.failure.error, site=report.failure.site,
-        scenario=reference_of(machine), operations=list(report.operations), schedule=report.schedule,
-        decisions=dense(outcome), executions=executions, seconds=seconds,
+        kind=report.failure.kind,
+        error=report.failure.error,
+        site=report.failure.site,
+        scenario=reference_of(machine),
+        operations=list(report.calls),
+        befell=[name for name in report.operations if name not in report.calls],
+        schedule=report.schedule,
+        decisions=dense(outcome),
+        executions=executions,
+        seconds=seconds,
         digest=report.trace.digest() if report.trace is not None else "",
         settings={"machine": machine.__name__, "test": test_id, "policy": options.policy or "mix"},
-        inputs=list(report.printed), choices=choices_to_json(choices), target=options.target,
-        source=source_hash(file_of(machine)), trace_rows=rows_of(outcome))
+        inputs=as_code(machine, report.program),
+        choices=choices_to_json(choices),
+        target=options.target,
+        source=source_hash(file_of(machine)),
+        trace_rows=rows_of(outcome),
+    )
 
 
 def with_story(finding: Finding, failing: MachineReport, plain: MachineReport) -> Finding:

@@ -32,11 +32,13 @@ class Call:
 
     def describe(self) -> str:
         """Write the call and its outcome."""
-        given = ", ".join(f"{name}={short_repr(value, 30)}" for name, value in self.arguments.items())
+        given = ", ".join(
+            f"{name}={short_repr(value, 30)}" for name, value in self.arguments.items()
+        )
         return f"{self.handle.name}({given}) {self.handle.outcome()}"
 
 
-class NotLinearizable(AssertionError):  # noqa: N818 - the field's word for it
+class NotLinearizable(AssertionError):
     """No order of the calls explains their results."""
 
 
@@ -51,7 +53,9 @@ def check_history(calls: Sequence[Call], model: Callable[[], Any]) -> Failure | 
     if linearizable(judged, model):
         return None
     lines = tuple(call.describe() for call in judged)
-    error = NotLinearizable(f"no order of {len(judged)} calls explains their results: {'; '.join(lines)}")
+    error = NotLinearizable(
+        f"no order of {len(judged)} calls explains their results: {'; '.join(lines)}"
+    )
     return Failure("not-linearizable", error, "model", "", lines)
 
 
@@ -68,7 +72,9 @@ def linearizable(calls: Sequence[Call], model: Callable[[], Any]) -> bool:
         if key in dead:
             return False
         open_ = [index for index in range(count) if index not in done]
-        first_end = min((calls[i].handle.ended_at for i in open_ if calls[i].certain), default=1 << 62)
+        first_end = min(
+            (calls[i].handle.ended_at for i in open_ if calls[i].certain), default=1 << 62
+        )
         for index in open_:
             call = calls[index]
             if call.handle.begun_at > first_end:
@@ -76,7 +82,7 @@ def linearizable(calls: Sequence[Call], model: Callable[[], Any]) -> bool:
             after = copy.deepcopy(state)
             try:
                 result = getattr(after, call.name)(**copy.deepcopy(call.arguments))
-            except Exception:  # noqa: BLE001 - the model does not allow this call here
+            except Exception:
                 continue
             if (not call.certain or result == call.handle.result) and search(done | {index}, after):
                 return True

@@ -1,4 +1,4 @@
-"""What is installed, whether a small world runs, and the planted defects of the reference system."""
+"""What is installed, whether a small world runs, and the planted defects."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
+import desvelo
 from desvelo.errors import TargetError
 
 NEEDED = ("desvelo", "hypothesis", "aiohttp", "pytest", "pytest-timeout", "time-machine")
@@ -111,6 +112,8 @@ def _line(cells: Iterable[str], wide: list[int]) -> str:
 
 
 def _version(package: str) -> str | None:
+    if package == "desvelo":
+        return desvelo.__version__  # also where it runs without being installed
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

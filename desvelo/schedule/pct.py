@@ -28,7 +28,8 @@ class Pct:
       And what a preemption means there is that somebody else arrives in the midst of a life:
       change points are drawn from polls as well as from decisions, and one that is a poll
       lets the next waiting operation through at that poll;
-    - timers are left alone: virtual time passes when the loop is idle.
+    - a change point that meets the sending of a message cuts it, for nobody can be preferred
+      there; timers are left alone: virtual time passes when the loop is idle.
 
     >>> policy = Pct(Source(4), depth=1, scale=Scale(decisions=20, arrivals=2))
     >>> sorted(policy.decide("arrive", name, 65536) > 0 for name in "ab")
@@ -62,14 +63,20 @@ class Pct:
     def decide(self, kind: str, actor: str, limit: int) -> int:
         """Return a hold that grows with the number of actors above this one."""
         self._step += 1
-        if kind not in HOLD_KINDS or kind == "timer":
+        changes = self._step in self._changes
+        if kind not in HOLD_KINDS:
+            return self._random.randrange(1, limit) if changes else 0
+        if kind == "timer":
             return 0
         rank = self._rank_of(actor)
-        if self._step in self._changes:
+        if changes:
             rank = self._ranks[actor] = self._changes[self._step]
         if kind == "arrive":
             return self._arrival(rank, limit)
         above = sum(1 for other in self._ranks.values() if other < rank)
+        if changes:
+            # Also one that is alone must notice: a timer can be above it.
+            above = max(above, 1)
         return min(above * self._rank * ORDERS, limit - 1)
 
     def _rank_of(self, actor: str) -> float:

@@ -16,8 +16,9 @@ class Source(Random):
     Roberts, *The Unreasonable Effectiveness of Quasirandom Sequences*, 2018): each seed alone
     is as good as random, and together they cover the range without the repetitions of chance.
 
+    >>> from itertools import pairwise
     >>> draws = sorted(Source(seed).even(0) for seed in range(10))
-    >>> max(later - earlier for earlier, later in zip(draws, draws[1:])) < 0.2
+    >>> max(later - earlier for earlier, later in pairwise(draws)) < 0.2
     True
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log2
 from random import Random
 
 from desvelo.schedule.decisions import HOLD_KINDS, ORDERS
@@ -33,10 +34,10 @@ def drawn_hold(random: Random, kind: str, scale: Scale, late: float | None = Non
     place = random.randrange(ORDERS) if random.random() < 0.15 else 0
     if kind != "arrive" and roll < 0.1:
         return random.randrange(1, ORDERS)
-    if roll < 0.55:
+    if roll < 0.6:
         polls = 1 + int(late * max(scale.polls - 1, 1))
     elif roll < 0.9:
-        polls = int(2 ** (late * 5))
+        polls = int(2 ** (late * log2(max(scale.polls, 7) + 1)))
     else:
         polls = max(UNTIL_IDLE, 2 * scale.polls)
     return polls * ORDERS + place

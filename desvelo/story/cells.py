@@ -77,7 +77,7 @@ def deviation_text(deviation: Deviation, set_at: str = "") -> str:
         how = SPLITS[min(value, len(SPLITS) - 1)]
         return f"its message is cut {how}" if value < len(SPLITS) - 1 else f"its message is {how}"
     if kind == "timer":
-        return f"its timer{f' of {set_at}' if set_at else ''} fires although other work is ready"
+        return f"its timer{f' ({set_at})' if set_at else ''} fires before other work"
     what = _HELD.get(kind, kind)
     return (
         f"{what} comes last of what happens at once" if value < ORDERS else f"{what} is held back"

@@ -39,7 +39,8 @@ def how_it_came(
     """Say what the deviations did, or that none is needed."""
     if not deviations:
         if len(operations) > 1:
-            return f"No rare timing is needed: it is enough that {_who(operations)} run at the same time."
+            who = _who(operations)
+            return f"No rare timing is needed: it is enough that {who} run at the same time."
         return f"{_quoted(operations[0])} alone is enough, in plain order." if operations else ""
     timers = [
         f"{_quoted(d.key.actor)}{f' ({where})' if (where := timer_place(d, rows, names)) else ''}"
@@ -142,56 +143,35 @@ def _span(steps: Sequence[Row], names: dict[str, str]) -> str:
 
 def clash_sentence(clash: Clash, names: dict[str, str]) -> str:
     """Say who read what before whom wrote it, and what that spoils."""
-    read, write = clash.second_read, clash.first_write
+    read, write, again = clash.second_read, clash.first_write, clash.second_write
     first, second = _quoted(write.actor), _quoted(read.actor)
-    if clash.shape == "outdated":
+    wrote = _wrote(write, names)
+    if again is None:
         assert clash.goes_on is not None
-        return (
-            f"{second} {_saw(read, names)}; before it went on at {place(clash.goes_on, names)}, "
-            f"{first} {_wrote(write, names)}."
-        )
-    again = clash.second_write
-    assert again is not None
+        going = place(clash.goes_on, names)
+        return f"{second} {_saw(read, names)}; before it went on at {going}, {first} {wrote}."
     other = clash.first_read
+    both = _who([write.actor, read.actor])
+    same_line = write.row.where == again.row.where
+    code = shorten(write.row.text, 50)
     if other is not None and _same_test(other, read):
-        truth = "true" if _test(read) == "yes" else "false"
-        condition = _condition(read)
-        both = write.row.where == again.row.where
-        return (
-            f"{_who([write.actor, read.actor])} both found `{condition}` to be {truth} "
-            f"({_both_places(other, read, names)}) before either got to `{shorten(write.row.text, 50)}` "
-            f"({_both_places(write, again, names)}), so both did it."
-            if both
-            else f"{_who([write.actor, read.actor])} both found `{condition}` to be {truth} "
-            f"({_both_places(other, read, names)}) before {first} {_wrote(write, names)}; "
-            f"{second} still went on to `{shorten(again.row.text, 50)}` ({place(again.row, names)})."
-        )
-    if not (_assigns(write) and _assigns(again)):
-        if (
-            other is not None
-            and other.access.value == read.access.value
-            and write.row.where == again.row.where
-        ):
-            return (
-                f"{_who([write.actor, read.actor])} both read `{read.access.path}`{_as_value(read)} "
-                f"({_both_places(other, read, names)}) before either ran `{shorten(write.row.text, 50)}` "
-                f"({place(write.row, names)}), so both did it."
-            )
-        return (
-            f"{second} {_saw(read, names)}, then {first} {_wrote(write, names)}; {second} still went by "
-            f"what it had read and {_wrote(again, names)}."
-        )
-    if other is not None and other.access.value == read.access.value and _short(read):
-        return (
-            f"{_who([write.actor, read.actor])} both read `{read.access.path}` as {read.access.value} "
-            f"({_both_places(other, read, names)}) before either wrote it; then {first} "
-            f"{_wrote(write, names)} and {second} {_wrote(again, names)}, so one of the two updates is "
-            "lost."
-        )
-    return (
-        f"{second} {_saw(read, names)}, then {first} {_wrote(write, names)}; {second} still went by "
-        f"what it had read and {_wrote(again, names)}, so the other's update is lost."
-    )
+        found = f"{both} both found {_tested(read)} ({_both_places(other, read, names)})"
+        if same_line:
+            here = place(write.row, names)
+            return f"{found} before either got to `{code}` ({here}), so both did it."
+        on = f"`{shorten(again.row.text, 50)}` ({place(again.row, names)})"
+        return f"{found} before {first} {wrote}; {second} still went on to {on}."
+    if other is not None and other.access.value == read.access.value:
+        where = _both_places(other, read, names)
+        had = f"{both} both read `{read.access.path}`{_as_value(read)} ({where})"
+        if _assigns(write) and _assigns(again):
+            then = f"then {first} {wrote} and {second} {_wrote(again, names)}"
+            return f"{had} before either wrote it; {then}, so one of the two updates is lost."
+        if same_line:
+            return f"{had} before either ran `{code}` ({place(write.row, names)}), so both did it."
+    still = f"{second} still went by what it had read and {_wrote(again, names)}"
+    lost = ", so the other's update is lost" if _assigns(write) and _assigns(again) else ""
+    return f"{second} {_saw(read, names)}, then {first} {wrote}; {still}{lost}."
 
 
 def wait_sentence(waits: Sequence[Wait], names: dict[str, str]) -> str:
@@ -204,10 +184,8 @@ def wait_sentence(waits: Sequence[Wait], names: dict[str, str]) -> str:
         if wait.access is not None and wait.holder is not None:
             holder = wait.holder
             whose = "itself" if holder.actor == wait.actor else _quoted(holder.actor)
-            parts.append(
-                f"{_quoted(wait.actor)} waits at {where} for `{wait.access.path}`, which {whose} has held "
-                f"since {place(holder.row, names)}"
-            )
+            held = f"which {whose} has held since {place(holder.row, names)}"
+            parts.append(f"{_quoted(wait.actor)} waits at {where} for `{wait.access.path}`, {held}")
         else:
             parts.append(f"{_quoted(wait.actor)} waits at {where} for what nobody will ever do")
     if len(waits) == 1:
@@ -272,11 +250,12 @@ def maker(failure: Failure, rows: Sequence[Row]) -> int | None:
 
 def gift_sentence(gift: Gift, names: dict[str, str]) -> str:
     """Say who was cancelled although it had just been served."""
+    who = _quoted(gift.actor)
+    served = f"(`{shorten(gift.given.text, 50)}`, {place(gift.given, names)})"
+    waited = f"{place(gift.cancelled, names)} (`{shorten(gift.cancelled.text, 50)}`)"
     return (
-        f"{_quoted(gift.giver)} had already served {_quoted(gift.actor)} "
-        f"(`{shorten(gift.given.text, 50)}`, {place(gift.given, names)}) when {_quoted(gift.actor)} was "
-        f"cancelled at {place(gift.cancelled, names)} (`{shorten(gift.cancelled.text, 50)}`): what it had "
-        "been given is lost."
+        f"{_quoted(gift.giver)} had already served {who} {served} when {who} was cancelled at "
+        f"{waited}: what it had been given is lost."
     )
 
 
@@ -308,9 +287,13 @@ def raise_sentence(failure: Failure, rows: Sequence[Row], names: dict[str, str])
 def _saw(use: Use, names: dict[str, str]) -> str:
     where = place(use.row, names)
     if _test(use):
-        truth = "true" if _test(use) == "yes" else "false"
-        return f"found `{_condition(use)}` to be {truth} ({where})"
+        return f"found {_tested(use)} ({where})"
     return f"read `{use.access.path}`{_as_value(use)} ({where})"
+
+
+def _tested(use: Use) -> str:
+    condition = shorten(use.row.facts.condition, 50) if use.row.facts is not None else ""
+    return f"`{condition}` to be {'true' if _test(use) == 'yes' else 'false'}"
 
 
 def _wrote(use: Use, names: dict[str, str]) -> str:
@@ -330,7 +313,7 @@ def _as_value(use: Use) -> str:
 
 
 def _same_test(one: Use, two: Use) -> bool:
-    return bool(_test(one)) and _test(one) == _test(two) and _condition(one) == _condition(two)
+    return bool(_test(one)) and _tested(one) == _tested(two)
 
 
 def _both_places(one: Use, two: Use, names: dict[str, str]) -> str:
@@ -340,10 +323,6 @@ def _both_places(one: Use, two: Use, names: dict[str, str]) -> str:
 
 def _test(use: Use) -> str:
     return use.row.facts.test if use.row.facts is not None else ""
-
-
-def _condition(use: Use) -> str:
-    return shorten(use.row.facts.condition, 50) if use.row.facts is not None else ""
 
 
 def _short(use: Use) -> bool:

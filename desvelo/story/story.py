@@ -267,8 +267,8 @@ class _Story:
         if not self._finding.label:
             return ""
         return (
-            "Found in any-order mode: stock asyncio runs ready steps first come, first served, so it\n"
-            "cannot produce this order by itself."
+            "Found in any-order mode: stock asyncio runs ready steps first come, first served,\n"
+            "so it cannot produce this order by itself."
         )
 
 

@@ -32,7 +32,7 @@ class ReadyPool:
     def on_poll(self) -> None:
         """Decide for each step that became ready when it runs; let those run that are due."""
         world = self._world
-        ready = world.loop._ready  # type: ignore[attr-defined]
+        ready = world.loop._ready
         loop_would_wait = not ready
         poll = world.selector.polls
         kept = []
@@ -42,7 +42,7 @@ class ReadyPool:
             if not isinstance(owner, asyncio.Task) or not world.deciding:
                 kept.append(handle)
                 continue
-            actor = handle._context.get(ACTOR)
+            actor = handle._context.get(ACTOR)  # type: ignore[attr-defined] # typeshed has no slots
             value = world.decide("ready", actor.name if actor is not None else "world", MAX_HOLD)
             self._sequence += 1
             self._held.append((poll + value // ORDERS, value % ORDERS, self._sequence, handle))

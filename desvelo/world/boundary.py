@@ -13,6 +13,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 from desvelo.world import (
+    anyio_workers,
     chance,
     fences,
     inside,
@@ -68,9 +69,9 @@ class Boundary:
     _travel: Any = None
     _modules = 0
     """How many modules there were when they were last looked at."""
-    _known: dict[str, ModuleType] = {}  # noqa: RUF012 - as above
-    _numbered: set[str] = set()  # noqa: RUF012 - as above
-    _replaced: list[tuple[Any, Any]] = []  # noqa: RUF012 - as above
+    _known: dict[str, ModuleType] = {}  # noqa: RUF012 - one process, one boundary
+    _numbered: set[str] = set()  # noqa: RUF012 - one process, one boundary
+    _replaced: list[tuple[Any, Any]] = []  # noqa: RUF012 - one process, one boundary
 
     def __enter__(self) -> Self:
         cls = Boundary
@@ -163,7 +164,8 @@ def notice_imports() -> None:
     if len(sys.modules) == Boundary._modules:
         return
     Boundary._modules = len(sys.modules)
-    for stand_in in order.stand_ins(Boundary._numbered):
+    done = Boundary._numbered
+    for stand_in in (*anyio_workers.stand_ins(done), *order.stand_ins(done)):
         Boundary._set(*stand_in)
     for generator in generators(sys.modules):
         chance.GENERATORS.keep(generator)

@@ -189,9 +189,7 @@ def short_repr(value: Any, limit: int = 60) -> str:
     >>> short_repr("x" * 100)[-5:]
     "...x'"
     """
-    text = (
-        repr(value) if type(value).__repr__ is not object.__repr__ else f"<{type(value).__name__}>"
-    )
+    text = repr(value)
     if " at 0x" in text:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else f"{text[: limit - 5]}...{text[-2:]}"

@@ -12,7 +12,8 @@ import contextvars
 import heapq
 import socket
 from asyncio import events, unix_events
-from collections.abc import Callable, Coroutine, Generator
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from desvelo.errors import UnsupportedInWorld
@@ -54,8 +55,24 @@ class WorldFuture(asyncio.Future):  # type: ignore[type-arg]
         return self._desvelo_number
 
 
-class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-defined, misc]
+class WorldLoop(unix_events._UnixSelectorEventLoop):
     """The stock selector loop of Unix in a simulated world."""
+
+    if TYPE_CHECKING:
+        # What asyncio's own classes keep, and typeshed does not tell of.
+        _default_executor: Any
+        _exception_handler: Any
+        _internal_fds: int
+        _ready: deque[asyncio.Handle]
+        _scheduled: list[asyncio.TimerHandle]
+        _selector: WorldSelector
+        _signal_handlers: dict[int, asyncio.Handle]
+        _task_factory: Any
+        _timer_cancelled_count: int
+        _transports: MutableMapping[int, Any]
+        _add_callback: Callable[[asyncio.Handle], None]
+        _check_closed: Callable[[], None]
+        _check_default_executor: Callable[[], None]
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -72,7 +89,7 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
     def scheduled(self) -> list[asyncio.TimerHandle]:
         """Timers, the next one first when it is not cancelled."""
         scheduled: list[asyncio.TimerHandle] = self._scheduled
-        while scheduled and scheduled[0]._cancelled:  # type: ignore[attr-defined]
+        while scheduled and scheduled[0]._cancelled:
             self._timer_cancelled_count -= 1
             heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
         return scheduled[:1]
@@ -91,7 +108,7 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         """Return virtual seconds."""
         return self._world.clock.look()
 
-    def call_at(
+    def call_at(  # type: ignore[override] # typeshed ties callback and args by TypeVarTuple
         self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """Set a timer; whether it fires although the loop is busy is a decision."""
@@ -124,7 +141,7 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         self._check_closed()
         number = self.number()
         if self._task_factory is not None:
-            task = super().create_task(coro, **options)
+            task: Any = super().create_task(coro, **options)
             # Of a foreign class perhaps, but it can still be put in order.
             task._desvelo_number = number
             return task
@@ -166,7 +183,7 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         """Do nothing: no thread was started."""
         self._executor_shutdown_called = True
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override] # as call_at
         self, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """Schedule a callback; within the world there is only one thread."""
@@ -174,7 +191,7 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         return self.call_soon(callback, *args, context=context)
 
     def _make_self_pipe(self) -> None:
-        self._ssock = self._csock = None  # type: ignore[assignment]
+        self._ssock = self._csock = None
         self._internal_fds += 1
 
     def _close_self_pipe(self) -> None:
@@ -191,7 +208,7 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         port: Any,
         *,
         family: int = 0,
-        type: int = 0,  # noqa: A002
+        type: int = 0,  # noqa: A002 - callers pass it by this name
         proto: int = 0,
         flags: int = 0,
     ) -> Any:
@@ -209,7 +226,7 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
         address: Any,
         *,
         family: int = 0,
-        type: int = socket.SOCK_STREAM,  # noqa: A002
+        type: int = socket.SOCK_STREAM,  # noqa: A002 - callers pass it by this name
         proto: int = 0,
         flags: int = 0,
         loop: Any,
@@ -225,7 +242,7 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
 
     # what a simulated machine does not have
 
-    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override] # as call_at
         """Remember a handler; nobody sends signals to a simulated process."""
         self._signal_handlers[sig] = events.Handle(callback, args, self, None)
 
@@ -256,7 +273,8 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
     async def create_datagram_endpoint(self, *args: Any, **options: Any) -> Any:
         """Refuse: the simulated network has streams only."""
         raise UnsupportedInWorld(
-            f"loop.create_datagram_endpoint() at {calling_line()}: the simulated network has stream sockets only"
+            f"loop.create_datagram_endpoint() at {calling_line()}: "
+            "the simulated network has stream sockets only"
         )
 
     async def _sock_sendfile_native(self, *args: Any) -> int:
@@ -264,7 +282,7 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):  # type: ignore[name-define
 
     async def create_unix_server(
         self, protocol_factory: Any, path: Any = None, **options: Any
-    ) -> Any:  # type: ignore[override]
+    ) -> Any:
         """Listen at a path of the simulated machine; nothing is made in the file system."""
         if path is not None:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

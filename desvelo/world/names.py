@@ -38,7 +38,7 @@ class AddressInfo(tuple[Any, ...]):
         return int(family) * 1_000_003 + text + int(where[1])
 
 
-def look_up(  # noqa: PLR0913 - as socket.getaddrinfo
+def look_up(
     network: Network,
     host: Any,
     port: Any,
@@ -99,7 +99,7 @@ def _socket_init(self: Any, *arguments: Any, **options: Any) -> None:
     _real_init(self, *arguments, **options)
 
 
-def _getaddrinfo(  # noqa: PLR0913 - as socket.getaddrinfo
+def _getaddrinfo(
     host: Any,
     port: Any,
     family: int = 0,

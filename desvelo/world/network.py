@@ -180,7 +180,7 @@ class Pipe:
             return
         self.arrived += segment
         if medium.tracing:
-            medium.note("deliver", self.reader.lane, f"receives {describe_bytes(segment)}")
+            medium.note("deliver", self.reader.lane, f"receives {self.describe(segment)}")
         self.reader.wake_reader()
 
     def describe(self, data: bytes) -> str:
@@ -512,9 +512,9 @@ def describe_address(address: Address) -> str:
 
 
 def describe_bytes(data: bytes) -> str:
-    """Describe a message by its first line when that is text, else by its size.
+    r"""Describe a message by its first line when that is text, else by its size.
 
-    >>> describe_bytes(b"POST /webhook HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    >>> describe_bytes(b"POST /webhook HTTP/1.1\r\nHost: x\r\n\r\n")
     'POST /webhook HTTP/1.1 (35 bytes)'
     """
     first, _, _ = data[:200].partition(b"\r\n")

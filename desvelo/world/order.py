@@ -167,8 +167,9 @@ def stand_ins(done: set[str]) -> list[tuple[Any, str, Any]]:
                 keep, look = _keep_apart, _look_apart
             else:
                 continue
+            real: Any = cls.__hash__
             found.append((cls, "__init__", _numbering(cls.__init__, keep, look)))  # type: ignore[misc] # it is wrapped, not called
-            found.append((cls, "__hash__", _hash_by_number(cls.__hash__, look)))
+            found.append((cls, "__hash__", _hash_by_number(real, look)))
     return found
 
 

@@ -97,7 +97,9 @@ def generators(modules: Mapping[str, ModuleType]) -> list[Random]:
 
 def _of_targets(modules: Mapping[str, ModuleType]) -> Iterator[tuple[str, ModuleType]]:
     for name, module in list(modules.items()):
-        if isinstance(module, ModuleType) and name.partition(".")[0] not in _UNTOUCHED:
+        # Whatever a program puts there, such as an object that stands for a module.
+        kind: type = type(module)
+        if issubclass(kind, ModuleType) and name.partition(".")[0] not in _UNTOUCHED:
             yield name, module
 
 

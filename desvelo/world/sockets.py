@@ -13,7 +13,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from desvelo.errors import UnsupportedInWorld
 from desvelo.world.actors import ACTOR
@@ -47,6 +47,7 @@ class SimSocket(real_socket):
     thread: int = 0
 
     def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        """Make a simulated socket inside the world and a real one outside."""
         # Other threads of the process, such as a test runner's, keep their real sockets.
         if cls.network is None or threading.get_ident() != cls.thread:
             return real_socket(*arguments, **options)
@@ -55,14 +56,15 @@ class SimSocket(real_socket):
     def __init__(
         self,
         family: int = -1,
-        type: int = -1,
+        type: int = -1,  # noqa: A002 - callers pass it by this name
         proto: int = -1,
         fileno: int | None = None,
     ) -> None:
         if fileno is not None:
             raise UnsupportedInWorld(
-                f"socket(fileno={fileno}) at {calling_line()}: a simulated world has no descriptors "
-                "of the kernel; open the connection inside the world instead"
+                f"socket(fileno={fileno}) at {calling_line()}: "
+                "a simulated world has no descriptors of the kernel; "
+                "open the connection inside the world instead"
             )
         network, selector = SimSocket.network, SimSocket.selector
         if network is None or selector is None:
@@ -115,12 +117,12 @@ class SimSocket(real_socket):
         return bool(self._options.get((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY), 0))
 
     @property
-    def family(self) -> socket.AddressFamily:  # type: ignore[override]
+    def family(self) -> socket.AddressFamily:
         """The address family."""
         return self._family
 
     @property
-    def type(self) -> socket.SocketKind:  # type: ignore[override]
+    def type(self) -> socket.SocketKind:
         """The kind of socket; always a stream."""
         return self._kind
 
@@ -161,7 +163,7 @@ class SimSocket(real_socket):
     def __repr__(self) -> str:
         return f"<SimSocket {self.label}{' [closed]' if self.closed else ''}>"
 
-    def __enter__(self) -> SimSocket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -190,14 +192,14 @@ class SimSocket(real_socket):
         """Tell whether the socket is in blocking mode."""
         return self._timeout is None or self._timeout > 0
 
-    def setsockopt(self, level: int, option: int, value: Any, optlen: int | None = None, /) -> None:  # type: ignore[override]
+    def setsockopt(self, level: int, option: int, value: Any, optlen: int | None = None, /) -> None:
         """Remember an option; those for the address are honoured."""
         self._check_open()
         self._options[level, option] = value
         if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
             self._aborts = tuple(struct.unpack("ii", value)) == (1, 0)
 
-    def getsockopt(self, level: int, option: int, buflen: int = 0, /) -> Any:  # type: ignore[override]
+    def getsockopt(self, level: int, option: int, buflen: int = 0, /) -> Any:
         """Return an option; SO_ERROR is the outcome of the last connect."""
         self._check_open()
         if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR):
@@ -211,7 +213,7 @@ class SimSocket(real_socket):
         """Return the local address."""
         self._check_open()
         if self.address is None:
-            return "" if self._family == socket.AF_UNIX else ("0.0.0.0", 0)  # noqa: S104
+            return "" if self._family == socket.AF_UNIX else ("0.0.0.0", 0)  # noqa: S104 - the wildcard of a simulated machine
         return self.address
 
     def getpeername(self) -> Address:
@@ -367,7 +369,7 @@ class SimSocket(real_socket):
             medium.note("send", self.lane, f"sends {pipe.describe(payload[:accepted])}")
         return accepted
 
-    def sendmsg(self, buffers: Iterable[Any], *rest: Any) -> int:  # type: ignore[override]
+    def sendmsg(self, buffers: Iterable[Any], *rest: Any) -> int:
         """Send several buffers as one."""
         return self.send(b"".join(bytes(part) for part in buffers))
 
@@ -394,14 +396,14 @@ class SimSocket(real_socket):
         self._check_non_blocking("recv")
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:  # type: ignore[override]
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
         """Read into a buffer and return the number of bytes."""
         view = memoryview(buffer).cast("B")
         data = self.recv(nbytes or len(view), flags)
         view[: len(data)] = data
         return len(data)
 
-    def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Address]:  # type: ignore[override]
+    def recvfrom(self, size: int, flags: int = 0, /) -> tuple[bytes, Address]:
         """Read, with the peer's address."""
         return self.recv(size, flags), self.peer_address
 
@@ -440,8 +442,8 @@ class SimSocket(real_socket):
     def makefile(self, *arguments: Any, **options: Any) -> Any:
         """Refuse: a file object reads by blocking."""
         raise UnsupportedInWorld(
-            f"socket.makefile() at {calling_line()}: it reads by blocking the thread, which would hold "
-            "the whole world; use asyncio streams"
+            f"socket.makefile() at {calling_line()}: "
+            "it reads by blocking the thread, which would hold the whole world; use asyncio streams"
         )
 
     def _really_close(self) -> None:
@@ -501,14 +503,15 @@ class SimSocket(real_socket):
             return
         target = f" to {describe_address(address)}" if address is not None else ""
         raise UnsupportedInWorld(
-            f"blocking socket.{call}(){target} at {calling_line()}: it would hold the event loop and with "
-            "it the whole world; use an asynchronous client, or leave this call out of the scenario"
+            f"blocking socket.{call}(){target} at {calling_line()}: "
+            "it would hold the event loop and with it the whole world; "
+            "use an asynchronous client, or leave this call out of the scenario"
         )
 
 
 def socketpair(
     family: int = socket.AF_UNIX,
-    type: int = socket.SOCK_STREAM,  # noqa: A002
+    type: int = socket.SOCK_STREAM,  # noqa: A002 - callers pass it by this name
     proto: int = 0,
 ) -> tuple[SimSocket, SimSocket]:
     """Return two connected simulated sockets, as ``socket.socketpair`` does."""

@@ -255,9 +255,9 @@ class LineTracer:
                 found[path.text] = _access(path, place, write=True)
         if stored and not call.leaving:
             for path in statement.paths:
-                place = self._resolve(frame, path) if path.stored else None
-                if place is not None:
-                    found[path.text] = _access(path, place, write=True)
+                now = self._resolve(frame, path) if path.stored else None
+                if now is not None:
+                    found[path.text] = _access(path, now, write=True)
         return tuple(found.values())
 
     def _resolve(self, frame: FrameType, path: Path) -> _Place | None:

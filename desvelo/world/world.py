@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from desvelo.errors import DesveloError, StepLimitReached, UnsupportedInWorld, WorldStuck
 from desvelo.schedule.decisions import Deviation, Recorder
@@ -102,7 +102,7 @@ class World:
         self._stop_at: int | None = None
         self.closed = False
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -158,7 +158,7 @@ class World:
         Raises `WorldStuck` when nothing can happen and it is not done, `StepLimitReached`
         when it goes on for ever.
         """
-        future = main if asyncio.isfuture(main) else self.loop.create_task(main)  # type: ignore[arg-type]
+        future = main if asyncio.isfuture(main) else self.loop.create_task(main)
         return self._inside(lambda: self.loop.run_until_complete(future))  # type: ignore[no-any-return]
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -174,7 +174,10 @@ class World:
         """Let an operation arrive: it starts at the iteration that the schedule decides."""
         operation = Operation(self, name, call)
         self.operations.append(operation)
-        begin = lambda: self.selector.call(operation.begin)  # noqa: E731
+
+        def begin() -> None:
+            self.selector.call(operation.begin)
+
         if at_once:
             begin()
         else:
@@ -312,15 +315,15 @@ class World:
     def refuse_descriptor(self, fd: int) -> None:
         """Say why a real descriptor cannot be watched."""
         raise UnsupportedInWorld(
-            f"descriptor {fd} was given to the event loop at {calling_line()}: it belongs to the real process, "
-            "not to the simulated network"
+            f"descriptor {fd} was given to the event loop at {calling_line()}: "
+            "it belongs to the real process, not to the simulated network"
         )
 
     def refuse_process_pool(self) -> None:
         """Say why a pool of processes cannot be used."""
         raise UnsupportedInWorld(
-            f"ProcessPoolExecutor at {calling_line()}: child processes would run outside the simulated world; "
-            "use a thread pool in this scenario"
+            f"ProcessPoolExecutor at {calling_line()}: child processes would run "
+            "outside the simulated world; use a thread pool in this scenario"
         )
 
     @staticmethod
@@ -390,7 +393,7 @@ class World:
     def _abandon(self) -> None:
         """Cancel what is left and let it end, within a bound, without judging it."""
         left = self.unfinished_tasks()
-        if left or self.loop._asyncgens:  # type: ignore[attr-defined]
+        if left or self.loop._asyncgens:
             self.max_polls = self.selector.polls + 2_000
             for _ in range(3):
                 for task in left:

@@ -1,9 +1,15 @@
 """Scenarios as files of their own, so that each test may change its copy."""
 
+import os
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+"""For processes that tests start: they import the project that the tests belong to."""
 
 LOST_UPDATE = """
     import asyncio

@@ -13,6 +13,8 @@ from desvelo.errors import FindingFileError
 from desvelo.finding.files import write_whole
 from desvelo.schedule.decisions import Deviation, Key, Schedule
 
+from conftest import ENVIRONMENT  # isort: skip
+
 
 def a_finding(**changes):
     values = {
@@ -151,7 +153,9 @@ def test_a_kill_while_shrinking_leaves_a_whole_file_that_replays(write_scenario,
     scenario = write_scenario("slow", SLOW_TO_SHRINK)
     folder = tmp_path / "found"
     command = [sys.executable, "-m", "desvelo.cli", "explore", str(scenario), "--save", str(folder)]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    running = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT
+    )
     try:
         until = time.monotonic() + 30
         while not (files := list(folder.glob("*.json"))) and time.monotonic() < until:

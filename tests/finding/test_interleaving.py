@@ -9,7 +9,7 @@ from desvelo.finding.export import as_test, export
 from desvelo.finding.interleaving import Interleaving, as_call
 from desvelo.schedule.decisions import Deviation, Key
 
-from conftest import LOST_UPDATE  # isort: skip
+from conftest import ENVIRONMENT, LOST_UPDATE  # isort: skip
 
 
 @pytest.fixture
@@ -22,7 +22,9 @@ def finding(write_scenario, tmp_path):
 
 def run_test(path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=path.parent)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=path.parent, env=ENVIRONMENT
+    )
 
 
 def test_an_exported_test_fails_with_the_targets_own_error(finding, tmp_path):
@@ -56,9 +58,9 @@ def test_a_test_that_is_there_is_not_overwritten_unless_forced(finding, tmp_path
     assert "Interleaving" in path.read_text()
 
 
-def test_what_a_machine_has_found_is_not_exported(finding, tmp_path):
-    finding.choices = [1, 2]
-    with pytest.raises(UsageError, match="only findings of `desvelo explore` can be exported"):
+def test_what_two_runs_do_not_agree_on_is_not_exported(finding, tmp_path):
+    finding.kind = "nondeterminism"
+    with pytest.raises(UsageError, match="no test can pin that"):
         as_test(finding, tmp_path / "test_x.py")
 
 

@@ -1,16 +1,13 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from desvelo import Finding, explore
 from desvelo.errors import ReplayDiverged, TargetError, UsageError
 
-from conftest import LOST_UPDATE  # isort: skip
-
-ROOT = Path(__file__).parents[2]
+from conftest import ENVIRONMENT, LOST_UPDATE  # isort: skip
 
 
 @pytest.fixture
@@ -38,7 +35,7 @@ def test_the_trace_of_a_replay_names_every_line_with_its_values(finding):
 def test_replays_in_fresh_processes_meet_the_same_events(finding):
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.replays", str(finding.path), "--times", "6"],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}"},
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -99,7 +96,10 @@ def test_a_run_that_differs_although_no_code_has_changed_says_at_which_decision(
     )
     finding.sources, finding.source = {}, ""
     finding.decisions.insert(1, ["connect", "late", 0])
-    expected = "at decision 2 of 3 the recording has a connection of 'late', the replay the start of 'late'"
+    expected = (
+        "at decision 2 of 3 the recording has a connection of 'late', "
+        "the replay the start of 'late'"
+    )
     with pytest.raises(ReplayDiverged, match=expected):
         finding.replay()
 

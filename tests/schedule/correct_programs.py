@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 
 class ReadyOrder:
@@ -123,10 +124,8 @@ class Deadlines:
         task = asyncio.create_task(self.use())
         await asyncio.sleep(0.001)
         task.cancel()
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await task
-        except asyncio.CancelledError:
-            pass
         try:
             await asyncio.wait_for(asyncio.Event().wait(), 0.02)
         except TimeoutError:

@@ -18,7 +18,7 @@ from desvelo.world.boundary import Boundary
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from correct_programs import AnyOrder, Deadlines, Framed, ReadyOrder  # noqa: E402
+from correct_programs import AnyOrder, Deadlines, Framed, ReadyOrder
 
 SCHEDULES = int(os.environ.get("DESVELO_SCHEDULES", "500"))
 """Schedules for each program and policy; 3000 before a release."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -253,5 +254,5 @@ def test_deviations_that_are_never_met_have_no_effect():
 def test_even_draws_leave_no_gap_wider_than_a_few_times_the_fair_share():
     for dimension in range(4):
         draws = sorted(Source(10_000_019 + seed).even(dimension) for seed in range(100))
-        gaps = [later - earlier for earlier, later in zip(draws, draws[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(draws)]
         assert max(gaps) < 0.05

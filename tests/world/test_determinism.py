@@ -1,7 +1,7 @@
 """One schedule is one run: no real time, no real chance, no order that comes from addresses."""
 
 import asyncio
-import datetime
+import datetime  # noqa: ICN001 - as targets import it
 import os
 import random
 import secrets
@@ -42,7 +42,7 @@ def look():
         time.strftime("%Y-%m-%d"),
         datetime.datetime.now(tz=datetime.UTC),
         datetime.datetime.now(),  # noqa: DTZ005 - what targets write
-        datetime.date.today(),  # noqa: DTZ011 - as above
+        datetime.date.today(),  # noqa: DTZ011 - what targets write
         random.random(),
         random.sample(range(100), 5),
         numbers.random(),
@@ -54,7 +54,7 @@ def look():
         secrets.randbelow(10**9),
         secrets.choice(range(10**6)),
         os.urandom(8),
-        tempfile.mktemp(),  # noqa: S306 - only its name is looked at
+        tempfile.mktemp(),
     ]
 
 
@@ -251,5 +251,5 @@ def test_the_trace_is_the_same_in_fresh_processes_with_other_hash_seeds(name, tm
     assert [error for _, error in outputs] == [""] * 5
     digests = {output for output, _ in outputs}
     assert len(digests) == 1, digests
-    first, _, again = eval(digests.pop())  # noqa: S307 - our own list of texts
+    first, _, again = eval(digests.pop())
     assert first == again

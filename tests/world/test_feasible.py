@@ -144,7 +144,11 @@ def test_a_shorter_sleep_ends_first_and_equal_ones_in_the_order_of_their_start()
             ended.append(name)
 
         await asyncio.gather(
-            nap(2, "two"), nap(1, "one"), nap(1, "one again"), nap(0.05, "first"), nap(0.05, "second")
+            nap(2, "two"),
+            nap(1, "one"),
+            nap(1, "one again"),
+            nap(0.05, "first"),
+            nap(0.05, "second"),
         )
         assert ended == ["first", "second", "one", "one again", "two"]
         await other
@@ -176,7 +180,7 @@ def test_a_stream_keeps_the_order_of_its_bytes():
 def test_a_time_out_of_a_second_never_fires_by_scheduling_alone():
     async def program(world):
         async def tick():
-            while True:
+            while True:  # noqa: ASYNC110 - time is what is tested
                 await asyncio.sleep(0.01)
 
         ticking = asyncio.create_task(tick())
@@ -207,7 +211,7 @@ def test_a_clients_time_out_of_a_second_never_fires_by_scheduling_alone():
         world.deciding = True
 
         async def tick():
-            while True:
+            while True:  # noqa: ASYNC110 - time is what is tested
                 await asyncio.sleep(0.02)
 
         ticking = asyncio.create_task(tick())
@@ -241,13 +245,13 @@ def test_a_delivery_is_late_by_no_more_than_the_bound():
         await asyncio.sleep(0.3)
 
         async def tick():
-            while True:
+            while True:  # noqa: ASYNC110 - time is what is tested
                 await asyncio.sleep(0.015)
 
         ticking = asyncio.create_task(tick())
         sent.append(loop.time())
         writer.write(b"x")
-        while not late:
+        while not late:  # noqa: ASYNC110 - time is what is tested
             await asyncio.sleep(0.001)
         assert late[0] <= 0.102, late
         ticking.cancel()
@@ -303,7 +307,7 @@ def test_a_chain_of_late_deliveries_stays_below_half_a_second_in_each_second():
 
 
 async def _tick():
-    while True:
+    while True:  # noqa: ASYNC110 - time is what is tested
         await asyncio.sleep(0.01)
 
 
@@ -330,7 +334,7 @@ def test_no_operation_is_lost_or_held_for_ever(busy):
 
             async def set_up(busy=busy):
                 async def work():
-                    while True:
+                    while True:  # noqa: ASYNC110 - time is what is tested
                         await asyncio.sleep(0.5)
 
                 return [asyncio.create_task(work())] if busy else []
@@ -360,7 +364,7 @@ def test_stepping_goes_as_far_as_it_is_told_and_no_further():
     with World() as world:
 
         async def work():
-            while True:
+            while True:  # noqa: ASYNC110 - time is what is tested
                 await asyncio.sleep(0)
 
         operation = world.start("worker", work)

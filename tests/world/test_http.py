@@ -49,7 +49,7 @@ def test_two_servers_answer_one_client_each_and_then_each_other():
                 return web.Response(text=await answer.text() + " again")
 
         other, second = await serve({"/": forward})
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as session:  # noqa: SIM117 - one request within one session
             async with session.get(f"http://127.0.0.1:{second}/") as answer:
                 text = await answer.text()
         await one.cleanup()
@@ -109,7 +109,7 @@ def test_bodies_larger_than_every_buffer_go_both_ways_unchanged(capacity):
 
     async def main():
         runner, port = await serve({"/": echo})
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as session:  # noqa: SIM117 - one request within one session
             async with session.post(f"http://127.0.0.1:{port}/", data=body) as answer:
                 back = await answer.read()
         await runner.cleanup()
@@ -124,7 +124,7 @@ def test_bodies_survive_every_cutting_of_their_messages():
     async def main(world):
         runner, port = await serve({"/": echo})
         world.deciding = True
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as session:  # noqa: SIM117 - one request within one session
             async with session.post(f"http://127.0.0.1:{port}/", data=body) as answer:
                 back = await answer.read()
         await runner.cleanup()
@@ -149,7 +149,7 @@ def test_a_writer_waits_while_its_reader_does_not_read():
             return response
 
         runner, port = await serve({"/": stream})
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as session:  # noqa: SIM117 - one request within one session
             async with session.get(f"http://127.0.0.1:{port}/") as answer:
                 await asyncio.sleep(5)
                 while_waiting = len(progress)
@@ -179,7 +179,7 @@ def test_an_upload_is_held_back_by_a_handler_that_does_not_read():
                 sent.append(number)
 
         runner, port = await serve({"/": slow})
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as session:  # noqa: SIM117 - one request within one session
             async with session.post(f"http://127.0.0.1:{port}/", data=chunks()) as answer:
                 text = await answer.text()
         await runner.cleanup()
@@ -203,11 +203,11 @@ def test_chunks_arrive_one_by_one_as_they_are_written():
         runner, port = await serve({"/": ticks})
         loop = asyncio.get_running_loop()
         seen = []
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as session:  # noqa: SIM117 - one request within one session
             async with session.get(f"http://127.0.0.1:{port}/") as answer:
                 start = loop.time()
                 async for line in answer.content:
-                    seen.append((round(loop.time() - start), line))
+                    seen.append((round(loop.time() - start), line))  # noqa: PERF401 - one answer at a time
         await runner.cleanup()
         return seen
 
@@ -217,11 +217,11 @@ def test_chunks_arrive_one_by_one_as_they_are_written():
 def test_a_client_that_expects_100_continue_is_told_to_go_on():
     async def main():
         runner, port = await serve({"/": echo})
-        async with aiohttp.ClientSession() as session:
-            async with session.post(
-                f"http://127.0.0.1:{port}/", data=b"body", expect100=True
-            ) as answer:
-                back = await answer.read()
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"http://127.0.0.1:{port}/", data=b"body", expect100=True) as answer,
+        ):
+            back = await answer.read()
         await runner.cleanup()
         return back
 
@@ -337,7 +337,7 @@ def test_an_idle_connection_waits_for_its_keep_alive_time_without_spinning():
 def test_a_server_is_reached_by_every_name(host):
     async def main():
         runner, port = await serve({"/": hello}, host="0.0.0.0")
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as session:  # noqa: SIM117 - one request within one session
             async with session.get(f"http://{host}:{port}/") as answer:
                 text = await answer.text()
         await runner.cleanup()
@@ -363,7 +363,7 @@ def test_a_server_on_every_address_takes_both_families():
 def test_closing_a_session_leaves_no_socket_behind():
     async def main(world):
         runner, port = await serve({"/": hello})
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession() as session:  # noqa: SIM117 - one request within one session
             async with session.get(f"http://127.0.0.1:{port}/") as answer:
                 await answer.read()
         await runner.cleanup()
@@ -416,7 +416,7 @@ def test_random_schedules_of_two_servers_give_the_same_answers():
 
         async def ask(number):
             port = servers[number % 2][1]
-            async with aiohttp.ClientSession() as session:
+            async with aiohttp.ClientSession() as session:  # noqa: SIM117 - one request within one session
                 async with session.post(f"http://127.0.0.1:{port}/", data=str(number)) as answer:
                     return await answer.text()
 

@@ -151,7 +151,7 @@ def test_a_sleep_in_the_loops_own_thread_stops_everything():
     async def main():
         loop = asyncio.get_running_loop()
         start = loop.time()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError):  # noqa: PT012 - the block is what times out
             async with asyncio.timeout(1):
                 time.sleep(5)  # noqa: ASYNC251 - the mistake that is looked at
                 await asyncio.sleep(0.5)
@@ -244,7 +244,7 @@ def test_an_executor_that_was_shut_down_takes_no_job():
         with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
             await loop.run_in_executor(pool, int)
         await loop.shutdown_default_executor()
-        with pytest.raises(RuntimeError, match="[Ee]xecutor shutdown has been called"):
+        with pytest.raises(RuntimeError, match=r"[Ee]xecutor shutdown has been called"):
             await asyncio.to_thread(int)
 
     run(main)

@@ -165,7 +165,7 @@ def test_ephemeral_ports_run_out_and_come_back_after_their_wait():
 def test_a_socket_that_found_no_port_may_try_again():
     async def main():
         server = listener(port=4000)
-        client, accepted = await connected(server)
+        _client, _accepted = await connected(server)
         other = socket.socket()
         other.setblocking(False)
         for _ in range(2):

@@ -1,0 +1,31 @@
+"""The finding of a machine as a plain pytest test: its steps as code, nothing drawn."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from desvelo.machine.replay import load_machine, module_of
+
+if TYPE_CHECKING:
+    from desvelo.finding.finding import Finding
+
+
+def as_machine_test(finding: Finding) -> str:
+    """Return the source of a test that takes the steps of a machine's finding."""
+    machine = load_machine(finding)
+    place, _, name = finding.scenario.partition(":")
+    module, _ = module_of(Path(place).resolve())
+    story = [f"# {line}".rstrip() for line in finding.story().splitlines()]
+    steps = [line for line in finding.inputs if line != "state.teardown()"][1:]
+    chosen = f'    choose_target("{finding.target}")\n' if finding.target else ""
+    imports = "from desvelo.targets import choose_target\n" if finding.target else ""
+    body = "\n".join(f"        {line}" for line in steps) or "        pass"
+    return (
+        '"""A failure that a concurrent machine found, as a test that stays."""\n\n'
+        f"from {module} import {name.partition('.')[0]}\n{imports}\n"
+        + "\n".join(story)
+        + f"\n\n\ndef test_{machine.__name__.lower()}_{finding.kind.replace('-', '_')}():\n"
+        f"{chosen}    state = {name}()\n    try:\n{body}\n    finally:\n        state.teardown()\n"
+    ).replace(os.linesep, "\n")

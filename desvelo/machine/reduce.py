@@ -1,0 +1,129 @@
+"""Fewer steps: dropping those of a program that its failure does not need.
+
+It runs the recorded program directly, which is many times faster than drawing it again. What is
+left is then cut out of the choice sequence step by step, and Hypothesis takes over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from desvelo.machine.plan import splice_with_shifts
+from desvelo.machine.program import Earlier, Program, Step
+from desvelo.schedule.decisions import Deviation, Key, Schedule
+
+if TYPE_CHECKING:
+    from desvelo.machine.bridge import Choice
+    from desvelo.machine.report import MachineReport
+
+Fails = Callable[[Program, Schedule], bool]
+"""Runs a program under a schedule and tells whether it fails as it should."""
+
+
+def fewest_steps(
+    program: Program, schedule: Schedule, fails: Fails, *, max_seconds: float = 4.0
+) -> list[int]:
+    """Return the indexes of steps that are enough, dropping large pieces before small ones."""
+    until = time.perf_counter() + max_seconds
+    kept = list(range(len(program.steps)))
+    chunk = max(len(kept) // 2, 1)
+    while True:
+        start, dropped = len(kept) - chunk, False
+        while start > -chunk and time.perf_counter() < until:
+            piece = kept[max(start, 0) : start + chunk]
+            rest = [index for index in kept if index not in piece or program.steps[index].initial]
+            if (
+                len(rest) < len(kept)
+                and _closed(program, rest)
+                and fails(*without(program, schedule, rest))
+            ):
+                kept, dropped = rest, True
+            start -= chunk
+        if time.perf_counter() >= until or (chunk == 1 and not dropped):
+            return kept
+        chunk = max(chunk // 2, 1)
+
+
+def without(program: Program, schedule: Schedule, kept: Sequence[int]) -> tuple[Program, Schedule]:
+    """Return the program of the kept steps, and the schedule with its actors renumbered."""
+    position = {old: new for new, old in enumerate(kept)}
+    names = renamed(program, kept)
+    steps = [_moved(program.steps[index], position, names) for index in kept]
+    deviations = [
+        Deviation(replace(one.key, actor=names.get(one.key.actor, one.key.actor)), one.value)
+        for one in schedule.deviations
+        if one.key.actor == "world" or one.key.actor in names or not _is_step(program, one.key)
+    ]
+    return Program(steps, [None] * len(steps), program.repeatable), Schedule(
+        deviations, schedule.seed
+    )
+
+
+def renamed(program: Program, kept: Sequence[int]) -> dict[str, str]:
+    """Return the names that the actors of the kept steps have when only those are taken."""
+    names: dict[str, str] = {}
+    for index in kept:
+        actor = program.steps[index].actor
+        if actor:
+            names[actor] = f"{actor.rpartition('-')[0]}-{len(names) + 1}"
+    return names
+
+
+def splice_cut(report: MachineReport, kept: Sequence[int], schedule: Schedule) -> list[Choice]:
+    """Return choices that draw the kept steps with the given schedule written into them."""
+    names = renamed(report.program, kept)
+    back = {new: old for old, new in names.items()}
+    original = Schedule(
+        [
+            Deviation(replace(one.key, actor=back.get(one.key.actor, one.key.actor)), one.value)
+            for one in schedule.deviations
+        ],
+        schedule.seed,
+    )
+    dropped = {
+        step.actor: step
+        for index, step in enumerate(report.program.steps)
+        if step.actor and index not in set(kept)
+    }
+    spliced, moved = splice_with_shifts(report.choices, report.places, report.operations, original)
+    ends = [moved(step.end) for step in report.program.steps]
+    assert not any(one.key.actor in dropped for one in original.deviations)
+    choices: list[Choice] = []
+    for index in kept:
+        choices += spliced[ends[index - 1] if index else 0 : ends[index]]
+    return [*choices, *(spliced[ends[-1] :] if ends else spliced)]
+
+
+def _is_step(program: Program, key: Key) -> bool:
+    return any(step.actor == key.actor for step in program.steps)
+
+
+def _moved(step: Step, position: dict[int, int], names: dict[str, str]) -> Step:
+    arguments = {name: _value(value, position) for name, value in step.arguments.items()}
+    return replace(step, arguments=arguments, actor=names.get(step.actor, ""))
+
+
+def _value(value: Any, position: dict[int, int]) -> Any:
+    if isinstance(value, Earlier):
+        return Earlier(position[value.step])
+    if isinstance(value, list) and value and all(isinstance(item, Earlier) for item in value):
+        return [_value(item, position) for item in value]
+    return value
+
+
+def _closed(program: Program, kept: Sequence[int]) -> bool:
+    """Tell whether every step refers only to steps that are kept."""
+    inside = set(kept)
+    return all(_refers_into(program.steps[index].arguments.values(), inside) for index in kept)
+
+
+def _refers_into(values: Any, inside: set[int]) -> bool:
+    for value in values:
+        if isinstance(value, Earlier) and value.step not in inside:
+            return False
+        if isinstance(value, list) and not _refers_into(value, inside):
+            return False
+    return True
