@@ -2,9 +2,9 @@
 
 The first takes the lease and then needs a few steps to write. If it is not scheduled for a
 while, the lease ends, the second leader takes over and writes, and then the first one's old
-value comes on top. A fencing number would have stopped it.
+value comes on top. A fencing number would have stopped it. Stock asyncio runs ready tasks first
+come, first served; with that order lifted:
 
-    desvelo explore examples/stale_leader.py
     desvelo explore examples/stale_leader.py --mode any-order
 """
 

@@ -94,10 +94,14 @@ class Shrinker:
         try:
             self._without_luck()
             self._simplify()
+            # Deviations before operations, although those count more: with one deviation left
+            # most operations are seen to be needless at once, and the rest is quickly searched.
+            self._search_fewer_deviations()
             self._search_fewer_operations()
             self._search_fewer_deviations()
             self._simplify()
             self._lower_values()
+            self._search_milder()
         except _OutOfBudget:
             pass
         except KeyboardInterrupt:
@@ -234,8 +238,10 @@ class Shrinker:
         while count < len(self.best.schedule):
             if not self._search(self.best.operations, count, tries=500 * count):
                 count += 1
+
+    def _search_milder(self) -> None:
+        """Of single deviations take the mildest, whichever decision it is."""
         if len(self.best.schedule) == 1:
-            # Every milder single one, wherever it is.
             limit = self.best.schedule.deviations[0].value
             self._search(self.best.operations, count=1, below=limit)
 

@@ -37,7 +37,7 @@ def fewest_steps(
             rest = [index for index in kept if index not in piece or program.steps[index].initial]
             if (
                 len(rest) < len(kept)
-                and _closed(program, rest)
+                and closed(program, rest)
                 and fails(*without(program, schedule, rest))
             ):
                 kept, dropped = rest, True
@@ -88,13 +88,16 @@ def splice_cut(report: MachineReport, kept: Sequence[int], schedule: Schedule) -
         for index, step in enumerate(report.program.steps)
         if step.actor and index not in set(kept)
     }
-    spliced, moved = splice_with_shifts(report.choices, report.places, report.operations, original)
+    spliced, moved = splice_with_shifts(report.choices, report.places, report.drawn, original)
     ends = [moved(step.end) for step in report.program.steps]
     assert not any(one.key.actor in dropped for one in original.deviations)
     choices: list[Choice] = []
     for index in kept:
         choices += spliced[ends[index - 1] if index else 0 : ends[index]]
-    return [*choices, *(spliced[ends[-1] :] if ends else spliced)]
+    # Where the failure came within its last step, nothing was drawn after it: say that no step
+    # follows, or Hypothesis would have to draw one.
+    tail = spliced[ends[-1] :] if ends else spliced
+    return [*choices, *(tail or [True])]
 
 
 def _is_step(program: Program, key: Key) -> bool:
@@ -114,7 +117,7 @@ def _value(value: Any, position: dict[int, int]) -> Any:
     return value
 
 
-def _closed(program: Program, kept: Sequence[int]) -> bool:
+def closed(program: Program, kept: Sequence[int]) -> bool:
     """Tell whether every step refers only to steps that are kept."""
     inside = set(kept)
     return all(_refers_into(program.steps[index].arguments.values(), inside) for index in kept)

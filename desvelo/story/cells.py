@@ -6,6 +6,7 @@ import re
 
 from desvelo.schedule.decisions import ORDERS, SPLITS, Deviation
 from desvelo.story.scene import place
+from desvelo.story.transactions import transaction_text
 from desvelo.world.trace import Row
 from desvelo.world.values import shorten
 
@@ -29,6 +30,8 @@ def cell_text(row: Row, names: dict[str, str], shared: set[str]) -> str:
         return row.text.removeprefix(f"{row.lane} ")
     if row.kind == "cancel":
         return "is cancelled from outside"
+    if row.kind == "run":
+        return transaction_text(row)
     if row.facts is None:
         return re.sub(r" \(\d+ bytes\)$", "", row.text)
     return f"{place(row, names)}  {row.text}{outcome_text(row, shared)}"

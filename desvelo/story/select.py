@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from desvelo.story.scene import BACKGROUND, SERVER, actor_of
 from desvelo.story.shared import shared_keys
+from desvelo.story.transactions import transactions
 from desvelo.world.trace import LINE_KINDS, Row
 
 MOST = 24
@@ -116,6 +117,13 @@ def _ranks(
             or (row.kind in _PLUMBING and plumbing)
         ):
             ranks[index] = 4
+    # Operations meet in the database as they meet in variables.
+    done = [one.index for one in transactions(rows)]
+    if done:
+        # What they did to the driver's and the pool's own variables tells nothing beside that.
+        plain_lines = (i for i, rank in ranks.items() if rank in (2, 3) and rows[i].kind in LINE_KINDS)
+        ranks.update(dict.fromkeys(list(plain_lines), 6))
+    ranks.update({index: 1 for index in done if index not in effects})
     return ranks
 
 

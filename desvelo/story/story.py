@@ -29,6 +29,7 @@ from desvelo.story.sentence import (
     wait_sentence,
 )
 from desvelo.story.shared import find_clash, is_usual, shared_keys
+from desvelo.story.transactions import find_meeting, meeting_sentence
 from desvelo.story.table import WIDTH, Cell, fits, layout
 from desvelo.story.waits import lost_gift, waits_at_end
 from desvelo.world.values import shorten
@@ -254,7 +255,10 @@ class _Story:
         elif failure is not None and failure.kind == "leak":
             parts.append(leak_sentence(failure, self._all, names))
         else:
-            if self._gift is not None:
+            meeting = find_meeting(rows)
+            if meeting is not None:
+                parts.append(meeting_sentence(meeting))
+            elif self._gift is not None:
                 parts.append(gift_sentence(self._gift, names))
             elif self._clash is not None:
                 parts.append(clash_sentence(self._clash, names))

@@ -11,9 +11,11 @@ import asyncio
 import contextvars
 from asyncio import events
 from collections.abc import Callable
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from desvelo.world.actors import ACTOR, Actor
+from desvelo.world.values import describe_value
 from desvelo.world.whereabouts import display_path
 
 if TYPE_CHECKING:
@@ -166,30 +168,58 @@ class Jobs:
 
 
 def describe_call(call: Callable[..., Any]) -> str:
-    """Name a function and where it is defined, seeing through partials and ``to_thread``.
+    """Name a function and where it is defined, seeing through wrappers around it.
+
+    Partials, ``to_thread`` and nested functions that exist to call another (a transaction around
+    the work that is done in it) are seen through.
 
     >>> import functools
     >>> describe_call(functools.partial(short_repr, 3))
     'short_repr (...jobs.py:...)'
     """
-    while True:
-        inner = getattr(call, "func", None)
-        if inner is None or not callable(inner):
+    for _ in range(_DEEPEST):
+        within = _wrapped(call)
+        if within is None:
             break
-        arguments = getattr(call, "args", ())
-        call = arguments[0] if getattr(inner, "__name__", "") == "run" and arguments else inner
+        call = within
     code = getattr(call, "__code__", None)
     name = getattr(call, "__qualname__", type(call).__name__).replace("<locals>.", "")
     return f"{name} ({display_path(code.co_filename)}:{code.co_firstlineno})" if code else str(name)
 
 
-def short_repr(value: Any, limit: int = 60) -> str:
-    """Return a repr of bounded length without addresses.
+_DEEPEST = 8
 
-    >>> short_repr("x" * 100)[-5:]
-    "...x'"
+
+def _wrapped(call: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Return the function that a wrapper calls, or nothing when it is none."""
+    inner = getattr(call, "func", None)
+    if inner is not None and callable(inner):
+        arguments = getattr(call, "args", ())
+        return arguments[0] if getattr(inner, "__name__", "") == "run" and arguments else inner
+    if "<locals>" not in getattr(call, "__qualname__", ""):
+        return None
+    closure = getattr(call, "__closure__", None) or ()
+    functions = [
+        cell.cell_contents
+        for cell in closure
+        if _is_filled(cell) and isinstance(cell.cell_contents, (FunctionType, MethodType))
+    ]
+    plain = [one for one in functions if one.__name__ != "<lambda>"]
+    return (plain or functions)[0] if len(plain or functions) == 1 else None
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - an empty cell raises
+    except ValueError:
+        return False
+    return True
+
+
+def short_repr(value: Any, limit: int = 60) -> str:
+    """Return a short text that is the same in every process: no addresses, sets in order.
+
+    >>> short_repr("x" * 100, 12), short_repr({"b", "a"})
+    ("'xxxxx…xxxx'", "{'a', 'b'}")
     """
-    text = repr(value)
-    if " at 0x" in text:
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= limit else f"{text[: limit - 5]}...{text[-2:]}"
+    return describe_value(value, limit)

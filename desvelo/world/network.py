@@ -517,7 +517,8 @@ def describe_bytes(data: bytes) -> str:
     >>> describe_bytes(b"POST /webhook HTTP/1.1\r\nHost: x\r\n\r\n")
     'POST /webhook HTTP/1.1 (35 bytes)'
     """
-    first, _, _ = data[:200].partition(b"\r\n")
+    first, _, _ = data[:200].partition(b"\n")
+    first = first.rstrip(b"\r")
     text = first.decode("ascii", "replace")
     if text and text.isprintable() and "\ufffd" not in text:
         shown = text if len(text) <= 60 else text[:57] + "..."

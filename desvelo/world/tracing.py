@@ -267,7 +267,9 @@ class LineTracer:
         variables = frame.f_locals
         if path.root in variables:
             value = variables[path.root]
-            shared = path.root in code.co_freevars or path.root in code.co_cellvars
+            enclosed = path.root in code.co_freevars or path.root in code.co_cellvars
+            # A function that runs many times has a variable of its own each time.
+            shared = enclosed and _runs_once(code)
             if shared:
                 keys = (f"variable {path.root} of {code.co_filename}",)
         elif path.root in frame.f_globals:
@@ -315,6 +317,12 @@ class LineTracer:
         number = len(self._objects) + 1 if known is None else known[0] + 1_000_000
         self._objects[id(value)] = (number, alive)
         return number
+
+
+def _runs_once(code: CodeType) -> bool:
+    """Tell whether the outermost function around some code is one that sets a scene, once."""
+    name = code.co_qualname.partition(".<locals>")[0].rpartition(".")[2]
+    return name in ("setup", "operations") or name.startswith("test")
 
 
 def _access(path: Path, place: _Place, *, write: bool) -> Access:

@@ -1,0 +1,255 @@
+"""Making the failing example of a machine small: its steps, its payloads and its deviations.
+
+Steps and deviations are thinned out with the recorded program, which runs many times faster
+than drawing. Hypothesis then shrinks program, payloads and deviations together, in one choice
+sequence. Steps that only let time pass are traded for a deviation where one is enough: "these two
+calls, one deviation" says more than a program that waits for the right moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import Phase, Verbosity
+from hypothesis import settings as Settings  # noqa: N812 - the class under the name of its role
+from hypothesis.stateful import run_state_machine_as_test
+
+from desvelo.finding.shrink import Attempt, Minimum, Shrinker, values_of
+from desvelo.machine import bridge
+from desvelo.machine.draw import Watching, draw_again
+from desvelo.machine.plan import splice
+from desvelo.machine.reduce import closed, fewest_steps, splice_cut, without
+from desvelo.machine.report import BudgetSpent, MachineReport, collect_with
+from desvelo.machine.rerun import run_schedule
+from desvelo.schedule.decisions import Deviation, Key, Schedule
+
+if TYPE_CHECKING:
+    from desvelo.machine.concurrent import ConcurrentMachine
+    from desvelo.machine.program import Program
+
+SHRINK_SECONDS = 8.0
+"""Real seconds that Hypothesis may spend on making a failing example small."""
+
+PATIENCE = 2.0
+"""Real seconds without anything smaller after which it gives up."""
+
+TRADE_SECONDS = 3.0
+"""Real seconds for trading steps for deviations."""
+
+TRADE_RUNS = 300
+"""Deviations that are tried in the place of one step."""
+
+WAITING = frozenset({"advance", "wait_for", "settle", "elapse"})
+"""The built-in steps that only let something happen."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The smallest failing example so far: the report of a run, and the choices that draw it."""
+
+    report: MachineReport
+    choices: tuple[bridge.Choice, ...]
+
+
+class Smaller:
+    """Makes one failure small; what survives is its identity: kind, type and site."""
+
+    def __init__(
+        self, machine: type[ConcurrentMachine], settings: Settings, failed: MachineReport
+    ) -> None:
+        assert failed.failure is not None
+        self._machine = machine
+        self._settings = settings
+        self._failed = failed
+        self._identity = failed.failure.identity()
+
+    def shrink(self) -> Best:
+        """Return the smallest example that was found."""
+        failed = self._failed
+        best = self._thin_out(
+            Best(failed, tuple(splice(failed.choices, failed.places, failed.drawn, failed.schedule)))
+        )
+        best = self._shrink_together(best)
+        return self._thin_out(best)
+
+    def fails(self, report: MachineReport | None) -> bool:
+        """Tell whether a report shows this failure."""
+        return (
+            report is not None
+            and report.failure is not None
+            and report.failure.identity() == self._identity
+        )
+
+    def _confirmed(self, choices: Sequence[bridge.Choice]) -> Best | None:
+        """Draw an example from its choices, and return it when it is this failure."""
+        drawn = draw_again(self._machine, self._settings, choices)
+        if drawn is None or not self.fails(drawn):
+            return None
+        return Best(drawn, drawn.choices)
+
+    def _runs(self, program: Program, schedule: Schedule) -> bool:
+        return self.fails(run_schedule(self._machine, program, schedule))
+
+    # with the recorded program
+
+    def _thin_out(self, best: Best) -> Best:
+        """Drop steps and deviations that do not matter, payloads as they are."""
+        if not best.report.program.repeatable:
+            return self._confirmed(best.choices) or best
+        best = self._fewest_steps(best)
+        best = self._fewest_deviations(best)
+        traded = self._without_waiting(best)
+        return best if traded is best else self._fewest_deviations(traded)
+
+    def _fewest_steps(self, best: Best) -> Best:
+        report = best.report
+        kept = fewest_steps(report.program, report.schedule, self._runs)
+        if len(kept) == len(report.program.steps):
+            return best
+        _, schedule = without(report.program, report.schedule, kept)
+        return self._confirmed(splice_cut(report, kept, schedule)) or best
+
+    def _fewest_deviations(self, best: Best) -> Best:
+        """Search from below for fewer or milder deviations of a fixed program."""
+        report = best.report
+        minimum = self._shrinker(report, max_runs=800, max_seconds=5.0).shrink()
+        if minimum.schedule == report.schedule and best.choices == report.choices:
+            return best
+        choices = splice(report.choices, report.places, report.drawn, minimum.schedule)
+        return self._confirmed(choices) or best
+
+    def _shrinker(self, report: MachineReport, **bounds: Any) -> Shrinker:
+        assert report.failure is not None
+        start = Minimum(("program",), report.schedule, report.failure)
+
+        def attempt(operations: tuple[str, ...], schedule: Schedule) -> Attempt:
+            again = run_schedule(
+                self._machine, report.program, schedule, trace=not schedule.deviations
+            )
+            return Attempt(again.failure, again.schedule, again.kinds or (), again.polls)
+
+        return Shrinker(attempt, start, **bounds)
+
+    def _without_waiting(self, best: Best) -> Best:
+        """Drop steps that one more deviation can stand for: those that wait, then any other."""
+        until = time.perf_counter() + TRADE_SECONDS
+        traded = True
+        while traded:
+            traded = False
+            steps = best.report.program.steps
+            waiting = [index for index, step in enumerate(steps) if step.rule in WAITING]
+            others = [
+                index
+                for index, step in enumerate(steps)
+                if step.rule not in WAITING and not step.initial
+            ]
+            pieces = [waiting] if len(waiting) > 1 else []
+            for piece in (*pieces, *([index] for index in (*waiting, *others))):
+                smaller = self._trade(best, piece, until)
+                if smaller is not None:
+                    best, traded = self._fewest_steps(smaller), True
+                    break
+        return best
+
+    def _trade(self, best: Best, piece: Sequence[int], until: float) -> Best | None:
+        report = best.report
+        kept = [index for index in range(len(report.program.steps)) if index not in piece]
+        if time.perf_counter() > until or not closed(report.program, kept):
+            return None
+        program, schedule = without(report.program, report.schedule, kept)
+        if not any(step.actor for step in program.steps):
+            return None
+        found = self._one_more(program, schedule, until)
+        return None if found is None else self._confirmed(splice_cut(report, kept, found))
+
+    def _one_more(self, program: Program, schedule: Schedule, until: float) -> Schedule | None:
+        """Return a schedule with at most one deviation more under which a program fails."""
+        plain = run_schedule(self._machine, program, schedule, trace=True)
+        if self.fails(plain):
+            return schedule
+        taken = {one.key for one in schedule.deviations}
+        keys = [key for key in keys_of(plain.kinds or ()) if key not in taken]
+        keys.sort(key=lambda key: key.kind != "arrive")
+        values = {kind: [*values_of(kind, plain.polls + 2)] for kind in {k.kind for k in keys}}
+        runs = 0
+        for value in sorted({one for several in values.values() for one in several}):
+            for key in keys:
+                if value not in values[key.kind]:
+                    continue
+                runs += 1
+                if runs > TRADE_RUNS or time.perf_counter() > until:
+                    return None
+                more = Schedule([*schedule.deviations, Deviation(key, value)], schedule.seed)
+                if self._runs(program, more):
+                    return more
+        return None
+
+    # with Hypothesis
+
+    def _shrink_together(self, best: Best) -> Best:
+        """Let Hypothesis shrink program, payloads and deviations in one choice sequence."""
+        now = time.perf_counter()
+        until, last = now + SHRINK_SECONDS, now
+        smallest: MachineReport | None = None
+
+        def watch(report: MachineReport) -> None:
+            nonlocal smallest, last
+            now = time.perf_counter()
+            if self.fails(report) and (smallest is None or size_of(report) < size_of(smallest)):
+                smallest, last = report, now
+            if now > until or now - last > PATIENCE:
+                raise BudgetSpent
+
+        settings = Settings(
+            self._settings,
+            database=bridge.OneExample(best.choices, shrunk=False),
+            phases=[Phase.reuse, Phase.shrink],
+            print_blob=False,
+            report_multiple_bugs=False,
+            derandomize=False,
+            verbosity=Verbosity.quiet,
+        )
+        before = collect_with(Watching(watch))
+        try:
+            # The failures were watched one by one; what is raised at the end is one of them.
+            with (
+                bridge.seeded(self._machine, 0),
+                contextlib.suppress(BudgetSpent, Exception),
+            ):
+                run_state_machine_as_test(self._machine, settings=settings)
+        finally:
+            collect_with(before)
+        if smallest is None or size_of(smallest) >= size_of(best.report):
+            return best
+        return Best(smallest, smallest.choices)
+
+
+def keys_of(kinds: Sequence[tuple[str, str]]) -> list[Key]:
+    """Name the decisions of a run, given as (kind, actor) in order.
+
+    >>> [str(key) for key in keys_of([("arrive", "a"), ("deliver", "a"), ("deliver", "a")])]
+    ['a/arrive/0', 'a/deliver/0', 'a/deliver/1']
+    """
+    counts: dict[tuple[str, str], int] = {}
+    keys = []
+    for kind, actor in kinds:
+        ordinal = counts.get((kind, actor), 0)
+        counts[kind, actor] = ordinal + 1
+        keys.append(Key(actor, kind, ordinal))
+    return keys
+
+
+def size_of(report: MachineReport) -> tuple[int, int, int, tuple[float, ...]]:
+    """Return what is compared: steps, deviations, choices, and how large those are."""
+    weights = tuple(_weight(choice) for choice in report.choices)
+    return (len(report.program.steps), len(report.schedule), len(weights), weights)
+
+
+def _weight(choice: bridge.Choice) -> float:
+    if isinstance(choice, (str, bytes)):
+        return len(choice)
+    return abs(choice) if choice == choice else float("inf")  # noqa: PLR0124 - not a number
