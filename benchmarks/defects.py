@@ -107,8 +107,8 @@ def main() -> int:
     options = parser.parse_args()
     names = options.defects or list(DEFECTS)
     print(
-        "| defect | found | median executions | median seconds in all | smallest known | as small | sizes found "
-        "| by |\n|---|---|---|---|---|---|---|---|",
+        "| defect | found | median executions | median seconds in all | smallest known "
+        "| as small | sizes found | by |\n|---|---|---|---|---|---|---|---|",
         flush=True,
     )
     missed = 0

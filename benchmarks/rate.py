@@ -1,11 +1,12 @@
-"""Executions per second of one core: two POSTs with client, server and store, in the world and on stock asyncio.
+"""Executions per second of one core: two POSTs with client, server and store.
 
-``python -m benchmarks.rate [--rounds 7] [--seconds 2]`` measures both in one run, in turn, and
-prints the median rates and the median of the ratios of neighbours. The program is the same:
-start the reference system and a client, deliver two detections for one new code at once, check
-that one patient has both, stop. The world explores schedules with the ``mix`` policy as `explore`
-does; stock asyncio uses its own loop over loopback sockets and real pool threads. Seconds are CPU
-seconds of the process, so that what else runs on the machine does not count.
+``python -m benchmarks.rate [--rounds 7] [--seconds 2]`` measures the simulated world and stock
+asyncio in one run, in turn, and prints the median rates and the median ratio of neighbours. The
+program is the same: start the reference system and a client, deliver two detections for one new
+code at once, check that one patient has both, stop. The world explores schedules with the ``mix``
+policy as `explore` does; stock asyncio uses its own loop over loopback sockets and real pool
+threads. Seconds are CPU seconds of the process, so that what else runs on the machine does not
+count.
 """
 
 from __future__ import annotations
@@ -40,10 +41,17 @@ class TwoPosts:
         _, client = state
 
         def deliver(image: str) -> Any:
-            payload = {"patient_code": "TEST-001", "image_path": image, "detections": [{"stage": 2, "confidence": 0.85}]}
+            payload = {
+                "patient_code": "TEST-001",
+                "image_path": image,
+                "detections": [{"stage": 2, "confidence": 0.85}],
+            }
             return client.send_detection(payload)
 
-        return {"first": lambda: deliver("/images/1.jpg"), "second": lambda: deliver("/images/2.jpg")}
+        return {
+            "first": lambda: deliver("/images/1.jpg"),
+            "second": lambda: deliver("/images/2.jpg"),
+        }
 
     async def check(self, state: tuple[System, Any]) -> None:
         system, _ = state
@@ -102,13 +110,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args()
-    pairs = [(rate_in_the_world(options.seconds), rate_on_stock_asyncio(options.seconds))
-             for _ in range(options.rounds)]
-    world, loopback = zip(*pairs, strict=True)
+    pairs = [
+        (rate_in_the_world(options.seconds), rate_on_stock_asyncio(options.seconds))
+        for _ in range(options.rounds)
+    ]
     ratio = statistics.median(one / other for one, other in pairs)
     print("| | executions/s (median) | lowest | highest |\n|---|---|---|---|")
-    print(f"| simulated world, mix | {statistics.median(world):.0f} | {min(world):.0f} | {max(world):.0f} |")
-    print(f"| stock asyncio, loopback | {statistics.median(loopback):.0f} | {min(loopback):.0f} | {max(loopback):.0f} |")
+    names = ("simulated world, mix", "stock asyncio, loopback")
+    for name, rates in zip(names, zip(*pairs, strict=True), strict=True):
+        print(f"| {name} | {statistics.median(rates):.0f} | {min(rates):.0f} | {max(rates):.0f} |")
     print(f"\nratio world / stock, median of {options.rounds} pairs: {ratio:.2f}")
 
 

@@ -60,4 +60,4 @@ def arrivals(names: Sequence[str], most: int = MOST_POLLS) -> SearchStrategy[dic
     """
     sizes = [2**power for power in range(most.bit_length())]
     moment = st.sampled_from([0, *sizes]).flatmap(lambda size: st.integers(0, min(size, most)))
-    return st.fixed_dictionaries({name: moment for name in names})
+    return st.fixed_dictionaries(dict.fromkeys(names, moment))

@@ -81,7 +81,9 @@ class PatientRegistry(ConcurrentMachine):
         stored = {one["patient_code"]: one for one in await self.target.patients(self.system)}
         for (code, field), (moment, value) in self.newest.items():
             found = value_of(stored[code], field)
-            assert found == value, f"{field} of {code!r} is {found!r}, newest is {value!r} ({moment})"
+            assert found == value, (
+                f"{field} of {code!r} is {found!r}, newest is {value!r} ({moment})"
+            )
 
     @at_rest()
     async def the_cache_equals_the_store(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -152,8 +153,6 @@ class WebhookDelivery(ConcurrentMachine):
 
 def quoted(code: str) -> str:
     """Return a code as one segment of a path."""
-    from urllib.parse import quote  # noqa: PLC0415 - used here only
-
     return quote(code, safe="")
 
 

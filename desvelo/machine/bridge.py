@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from typing import Any
 
 from hypothesis import seed as hypothesis_seed
 from hypothesis.control import current_build_context, currently_in_test_context
 from hypothesis.database import ExampleDatabase, choices_to_bytes
 from hypothesis.errors import HypothesisException, StopTest, UnsatisfiedAssumption
+from hypothesis.vendor.pretty import RepresentationPrinter
+
+from desvelo.failure import without_addresses
 
 Choice = bool | int | float | str | bytes
 
@@ -32,6 +36,20 @@ def in_example() -> bool:
 def is_control(error: BaseException) -> bool:
     """Tell whether an exception is Hypothesis' own way out of an example, not a failure."""
     return isinstance(error, (StopTest, UnsatisfiedAssumption, HypothesisException))
+
+
+def as_text(value: Any) -> str:
+    """Write a value on one line as Hypothesis prints it: sets in order, no addresses.
+
+    >>> as_text({"b", "a"}), as_text(object())
+    ("{'a', 'b'}", '<object object at 0x…>')
+    """
+    text = StringIO()
+    printer = RepresentationPrinter(text)
+    printer.max_width = 1 << 30
+    printer.pretty(value)
+    printer.flush()
+    return without_addresses(" ".join(text.getvalue().splitlines()))
 
 
 class OneExample(ExampleDatabase):
@@ -122,6 +140,7 @@ def seeded(machine: type, seed: int | None) -> Iterator[None]:
 __all__ = [
     "Choice",
     "OneExample",
+    "as_text",
     "choices_from_json",
     "choices_so_far",
     "choices_to_json",

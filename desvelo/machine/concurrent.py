@@ -7,38 +7,28 @@ import functools
 import gc
 import sys
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import Bundle
 
-from desvelo.errors import StepLimitReached, WorldStuck
+from desvelo.errors import StepLimitReached, TargetError, WorldStuck
 from desvelo.execution import deadlock, failed_operation, hang, loop_failure
-from desvelo.failure import Failure
+from desvelo.failure import Deadlock, Failure, Hang
 from desvelo.machine import bridge
-from desvelo.machine.fault import Fault
-from desvelo.machine.plan import (
-    Explicit,
-    MachineDecider,
-    Places,
-    current_rerun,
-    operation_deviations,
-    plans,
-    policy_for,
-)
-from desvelo.machine.program import Program
+from desvelo.machine.builtin import BuiltInRules
+from desvelo.machine.choose import next_step
+from desvelo.machine.journal import Journal
+from desvelo.machine.plan import current_rerun, draws_are_traced
 from desvelo.machine.report import MachineReport, collector
 from desvelo.machine.rerun import more_schedules
 from desvelo.machine.rules import PENDING
 from desvelo.oracle.leaks import left_open
-from desvelo.oracle.linearizability import Call, check_history
+from desvelo.oracle.linearizability import check_history
 from desvelo.schedule.decisions import Recorder
 from desvelo.world import Operation, World
 
-T = TypeVar("T")
 
-
-class ConcurrentMachine(RuleBasedStateMachine):
+class ConcurrentMachine(BuiltInRules):
     """A rule-based state machine whose operations run concurrently in a simulated world.
 
     Write operations with `operation`, checks with `at_rest`, and everything else that
@@ -64,19 +54,13 @@ class ConcurrentMachine(RuleBasedStateMachine):
     """The handles of started operations; rules may draw from it."""
 
     model: ClassVar[Any] = None
-    """A sequential model: a class with a method for each operation; histories must be linearizable to it."""
+    """A sequential model: a class with a method for each operation.
 
-    faults: ClassVar[tuple[Fault, ...]] = ()
-    """The faults that may be injected."""
-
-    cancellable: ClassVar[bool] = True
-    """Whether operations may be cancelled."""
+    Histories must be linearizable to it.
+    """
 
     expected_errors: ClassVar[tuple[type[BaseException], ...]] = ()
     """Errors of operations that are outcomes like any other, not failures."""
-
-    longest_elapse: ClassVar[float] = 60.0
-    """How many virtual seconds one ``elapse`` may let pass."""
 
     world_options: ClassVar[dict[str, Any]] = {}
     """Settings of the world: latency, max_polls, network."""
@@ -87,33 +71,28 @@ class ConcurrentMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         rerun = current_rerun()
-        self._decider = MachineDecider()
-        decider = rerun.decider if rerun is not None else self._decider
-        self.policy_name = "fifo"
-        self.seed = rerun.seed if rerun is not None else 0
-        self.places = Places()
-        self.program = Program()
-        self.failure: Failure | None = None
-        self.report: MachineReport | None = None
-        self._rerun = rerun
-        self._started = 0
-        self._judged = 0
-        self._looked = 0
-        """Iterations of the loop that checks took: they do not count as something happening."""
-        self._passed: dict[str, tuple[int, int]] = {}
-        self._ended = False
-        self._calls: list[Call] = []
-        self.operation_names: list[str] = []
-        trace = rerun is not None and rerun.trace
+        self.journal = Journal(rerun)
+        self._outer_error = sys.exc_info()[1]
+        self._rules_strategy = next_step(self)
+        if rerun is not None:
+            self.journal.seed = rerun.seed
+        trace = rerun.trace if rerun is not None else draws_are_traced()
         self.world = World(
-            Recorder(decider, keep_kinds=trace),
-            seed=rerun.seed if rerun is not None else 0,
+            Recorder(
+                rerun.decider if rerun is not None else self.journal.decider, keep_kinds=trace
+            ),
+            seed=self.journal.seed,
             trace=trace,
             **self.world_options,
         )
         try:
             self.world.call(self.setup)
             self.world.settle()
+        except WorldStuck as error:
+            self.world.close()
+            raise TargetError(
+                f"{type(self).__name__}.setup() waits for something that never comes"
+            ) from error
         except BaseException:
             self.world.close()
             raise
@@ -136,6 +115,9 @@ class ConcurrentMachine(RuleBasedStateMachine):
             for one in kept:
                 if not getattr(one.function, "_desvelo_recording", False):
                     one.function = _recording(one.function, initial=initial)
+        for one in state.invariants:
+            if not is_at_rest(one) and not getattr(one.function, "_desvelo_naming", False):
+                one.function = _naming(one.function)
         if not any(getattr(f, "_desvelo_operation", False) for f in vars_of(cls)):
             from hypothesis.errors import InvalidDefinition
 
@@ -153,60 +135,6 @@ class ConcurrentMachine(RuleBasedStateMachine):
     async def shutdown(self) -> None:
         """Stop the system under test; what is open afterwards is a leak."""
 
-    # built-in rules
-
-    @initialize(plan=plans())
-    def interleave(self, plan: dict[str, Any]) -> None:
-        """Say how this example is interleaved: by a policy, or by deviations at its steps."""
-        if self._rerun is not None:
-            return
-        self.policy_name = plan["policy"]
-        self.seed = plan["seed"]
-        self.world.reseed(plan["seed"])
-        self._decider.policy = policy_for(self.policy_name, plan["seed"], plan.get("steps", 100))
-        self._decider.add("world", plan.get("world", ()))
-
-    @rule(polls=st.integers(1, 40))
-    def advance(self, polls: int) -> None:
-        """Let the world run for some iterations of the loop."""
-        self._run(self.world.step, polls)
-
-    @rule(handle=PENDING)
-    def wait_for(self, handle: Operation) -> None:
-        """Run until one operation has ended."""
-        self._run(self.world.finish, [handle])
-
-    @rule()
-    def settle(self) -> None:
-        """Run until nothing is in flight."""
-        self._settle()
-
-    @rule(seconds=st.sampled_from((0.01, 0.1, 1.0, 5.0, 30.0, 60.0, 600.0, 4000.0)))
-    def elapse(self, seconds: float) -> None:
-        """Let virtual time pass."""
-        self._run(self.world.elapse, min(seconds, self.longest_elapse))
-
-    @precondition(lambda self: self.cancellable)
-    @rule(handle=PENDING, deviations=operation_deviations())
-    def cancel(self, handle: Operation, deviations: list[Explicit] | None = None) -> None:
-        """Cancel an operation, at the moment that the schedule decides."""
-        self._let_happen("cancel", handle.cancel, deviations or [])
-
-    @precondition(lambda self: bool(self.faults))
-    @rule(handle=PENDING, number=st.integers(0, 5), deviations=operation_deviations())
-    def inject(
-        self, handle: Operation, number: int, deviations: list[Explicit] | None = None
-    ) -> None:
-        """Let something go wrong for an operation, at the moment that the schedule decides."""
-        fault = self.faults[number % len(self.faults)]
-
-        def strike() -> None:
-            if not handle.done:
-                self.world.note("fault", handle.name, f"fault: {fault.name}")
-                fault.strike(self.world, handle)
-
-        self._let_happen(fault.name, strike, deviations or [])
-
     # what rules and checks use
 
     @property
@@ -219,59 +147,49 @@ class ConcurrentMachine(RuleBasedStateMachine):
         """Every operation that was started, in order."""
         return self.world.operations
 
-    def begin(
-        self, function: Callable[..., Any], arguments: dict[str, Any], deviations: list[Explicit]
-    ) -> Operation:
-        """Start an operation; `operation` makes rules that call this."""
-        self._started += 1
-        name = f"{function.__name__}-{self._started}"
-        self._names_step(name)
-        self._decider.add(name, deviations)
-        handle = self.world.start(name, lambda: function(self, **arguments))
-        self._calls.append(Call(function.__name__, arguments, handle))
-        return handle
-
-    def _names_step(self, name: str) -> None:
-        self.operation_names.append(name)
-        if self.program.steps:
-            self.program.steps[-1].actor = name
-
-    def _let_happen(
-        self, what: str, action: Callable[[], None], deviations: list[Explicit]
-    ) -> None:
-        """Post something that befalls the system; it is an actor of its own in the schedule."""
-        self._started += 1
-        name = f"{what}-{self._started}"
-        self._names_step(name)
-        self._decider.add(name, deviations)
-        selector = self.world.selector
-        self.world.post("arrive", name, lambda: selector.call(action), unhurried=True)
-
     def look(self, function: Callable[..., Any]) -> None:
         """Run a check in the world in plain FIFO order: looking takes no decisions.
 
         A check that has passed is not run again before something else has happened.
         """
         __tracebackhide__ = True
-        world = self.world
-        happened = (world.selector.polls - self._looked, len(world.operations))
-        if self._passed.get(function.__name__) == happened:
+        world, journal = self.world, self.journal
+        happened = (
+            world.selector.polls - journal.looked,
+            len(world.operations),
+            journal.own_steps,
+        )
+        if self._under_control() and journal.passed.get(function.__name__) == happened:
             return
         deciding, world.deciding = world.deciding, False
         before = world.selector.polls
         try:
             world.call(function, self)
+        except WorldStuck:
+            self._fail(stuck(function.__name__))
+        except StepLimitReached as limit:
+            self._fail(endless(function.__name__, limit))
         finally:
             world.deciding = deciding
-            self._looked += world.selector.polls - before
-        self._passed[function.__name__] = happened
+            journal.looked += world.selector.polls - before
+        journal.passed[function.__name__] = happened
+
+    def _under_control(self) -> bool:
+        """Whether steps are taken by Hypothesis or by a rerun, not by pasted code."""
+        return bridge.in_example() or self.journal.rerun is not None
 
     def check_all_invariants(self) -> None:
         """Run the invariants, as Hypothesis does after each step."""
         __tracebackhide__ = True
+        begun = not self._under_control() or self.initialized()
         for one in self.invariants:
-            if all(condition(self) for condition in one.preconditions):
+            if (begun or one.check_during_init) and all(p(self) for p in one.preconditions):
                 one.function(self)
+
+    def initialized(self) -> bool:
+        """Whether every ``initialize`` rule has run."""
+        taken = {step.rule for step in self.journal.program.steps if step.initial}
+        return all(one.function.__name__ in taken for one in self.setup_state().initializers)
 
     def check_invariants(
         self, settings: Any, output: Callable[[str], object], runtimes: Any
@@ -282,11 +200,7 @@ class ConcurrentMachine(RuleBasedStateMachine):
         after every step would bury the steps.
         """
         __tracebackhide__ = True
-        quiet = {
-            f"state.{one.function.__name__}()"
-            for one in self.invariants
-            if getattr(one.function, "_desvelo_at_rest", False)
-        }
+        quiet = {f"state.{one.function.__name__}()" for one in self.invariants if is_at_rest(one)}
 
         def told(text: str) -> None:
             if text not in quiet:
@@ -296,7 +210,7 @@ class ConcurrentMachine(RuleBasedStateMachine):
 
     # running and judging
 
-    def _run(self, action: Callable[..., Any], *arguments: Any) -> None:
+    def run_in_world(self, action: Callable[..., Any], *arguments: Any) -> None:
         __tracebackhide__ = True
         try:
             action(*arguments)
@@ -306,10 +220,10 @@ class ConcurrentMachine(RuleBasedStateMachine):
             self._fail(hang(self.world.operations, limit))
         self._judge()
 
-    def _settle(self) -> None:
+    def come_to_rest(self) -> None:
         __tracebackhide__ = True
-        self._run(self.world.finish, self.world.operations)
-        self._run(self.world.settle)
+        self.run_in_world(self.world.finish, self.world.operations)
+        self.run_in_world(self.world.settle)
 
     def _judge(self) -> None:
         """Fail when an operation has ended in an error that is not an outcome."""
@@ -319,16 +233,16 @@ class ConcurrentMachine(RuleBasedStateMachine):
             for operation in self.world.operations
             if operation.done and not isinstance(operation.error, self.expected_errors)
         ]
-        if len(ended) == self._judged:
+        if len(ended) == self.journal.judged:
             return
-        self._judged = len(ended)
+        self.journal.judged = len(ended)
         found = failed_operation(ended)
         if found is not None:
             self._fail(found)
 
     def _fail(self, failure: Failure) -> None:
         __tracebackhide__ = True
-        self.failure = failure
+        self.journal.failure = failure
         raise failure.error
 
     def teardown(self) -> None:
@@ -339,10 +253,13 @@ class ConcurrentMachine(RuleBasedStateMachine):
     def conclude(self) -> None:
         """End the example; does nothing the second time."""
         __tracebackhide__ = True
-        if self._ended:
+        if self.journal.ended:
             return
-        self._ended = True
+        self.journal.ended = True
         error = sys.exc_info()[1]
+        if error is self._outer_error:
+            # Somebody runs this example while he handles an error of his own.
+            error = None
         try:
             if error is None:
                 self._finish()
@@ -351,21 +268,21 @@ class ConcurrentMachine(RuleBasedStateMachine):
             raise
         finally:
             self.world.deciding = False
-            self.report = report = MachineReport.of(self, error)
+            self.journal.report = report = MachineReport.of(self, error)
             if error is not None:
                 self._shut_down_anyway()
             self.world.close()
-            if error is not None and self._rerun is None:
+            if error is not None and self.journal.rerun is None:
                 collector().ended(report)
-        if error is None and self._rerun is None:
+        if error is None and self.journal.rerun is None:
             collector().ended(report)
             self._try_more(report)
 
     def _try_more(self, report: MachineReport) -> None:
         """Run the program of a clean example again, under further schedules, without drawing."""
-        if report.control or self.policy_name == "fifo" or not bridge.in_example():
+        if report.control or self.journal.policy_name == "fifo" or not bridge.in_example():
             return
-        found = more_schedules(type(self), report, self.world.selector.polls)
+        found = more_schedules(type(self), report)
         if found is not None:
             collector().ended(found)
             assert found.failure is not None
@@ -379,15 +296,15 @@ class ConcurrentMachine(RuleBasedStateMachine):
 
     def _finish(self) -> None:
         __tracebackhide__ = True
-        self._settle()
+        self.come_to_rest()
         self.check_all_invariants()
         if self.model is not None:
             self._check_model()
         self.world.deciding = False
-        self._run(self.world.call, self.shutdown)
-        self._run(self.world.settle)
+        self._shut_down()
+        self.run_in_world(self.world.settle)
         # What the operations hold must be let go before the garbage is looked at.
-        self._calls.clear()
+        self.journal.calls.clear()
         self.world.let_go()
         gc.collect(0)
         for context in self.world.loop_exceptions:
@@ -399,12 +316,34 @@ class ConcurrentMachine(RuleBasedStateMachine):
             if leak is not None:
                 self._fail(leak)
 
+    def _shut_down(self) -> None:
+        __tracebackhide__ = True
+        try:
+            self.world.call(self.shutdown)
+        except WorldStuck:
+            self._fail(stuck("shutdown"))
+        except StepLimitReached as limit:
+            self._fail(endless("shutdown", limit))
+
     def _check_model(self) -> None:
-        found = check_history(self._calls, self.model)
+        found = check_history(self.journal.calls, self.model)
         if found is not None:
             self._fail(found)
 
-    # printing
+    # printing, and what the drawing of steps asks
+
+    def is_possible(self, rule: Any) -> bool:
+        """Whether a rule could be taken now."""
+        return all(self.bundle(one.name) for one in rule.bundles) and all(
+            condition(self) for condition in rule.preconditions
+        )
+
+    def maker_of(self, name: str) -> int:
+        """Return the number of the step that made a value in a bundle."""
+        makers = self.journal.makers
+        for made in self.names_list[len(makers) :]:
+            makers[made] = len(self.journal.program.steps) - 1
+        return makers[name]
 
     def _repr_step(self, rule: Any, data: Any, result: Any) -> str:
         """Leave empty deviations out of what is printed."""
@@ -413,16 +352,9 @@ class ConcurrentMachine(RuleBasedStateMachine):
             for name, value in data.items()
             if not (name == "deviations" and value == "[]")
         }
-        text: str = super()._repr_step(rule, shown, result)  # type: ignore[misc]
-        self.printed_steps().append(text)
+        text = str(super()._repr_step(rule, shown, result))
+        self.journal.printed.append(text)
         return text
-
-    def printed_steps(self) -> list[str]:
-        """Return the steps as code, as far as they were printed."""
-        steps: list[str] | None = self.__dict__.get("_printed")
-        if steps is None:
-            steps = self.__dict__["_printed"] = []
-        return steps
 
     @classmethod
     @functools.cache
@@ -430,6 +362,23 @@ class ConcurrentMachine(RuleBasedStateMachine):
         from desvelo.machine.search import make_test_case
 
         return make_test_case(cls)
+
+
+def is_at_rest(one: Any) -> bool:
+    """Tell whether an invariant looks only when nothing is in flight."""
+    return getattr(one.function, "_desvelo_at_rest", False)
+
+
+def stuck(what: str) -> Failure:
+    """Return the failure of a part of the machine that waits for ever."""
+    return Failure(
+        "deadlock", Deadlock(f"{what}() waits for something that never comes"), what, what
+    )
+
+
+def endless(what: str, limit: StepLimitReached) -> Failure:
+    """Return the failure of a part of the machine that never ends."""
+    return Failure("hang", Hang(f"{what}() never ends: {limit}"), what, what)
 
 
 def vars_of(cls: type) -> list[Any]:
@@ -441,14 +390,31 @@ def _recording(function: Callable[..., Any], *, initial: bool) -> Callable[..., 
     @functools.wraps(function)
     def step(self: ConcurrentMachine, **arguments: Any) -> Any:
         __tracebackhide__ = True
-        self.program.record(function.__name__, arguments, initial=initial)
-        index = len(self.program.results) - 1
+        self.journal.program.record(function.__name__, arguments, initial=initial)
+        if not hasattr(BuiltInRules, function.__name__):
+            self.journal.own_steps += 1
+        index = len(self.journal.program.results) - 1
         result = function(self, **arguments)
-        self.program.results[index] = result
+        self.journal.program.results[index] = result
         return result
 
     step._desvelo_recording = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
     return step
+
+
+def _naming(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Remember which invariant runs, so that a failing one can be written as a step."""
+
+    @functools.wraps(function)
+    def check(self: ConcurrentMachine) -> Any:
+        __tracebackhide__ = True
+        self.journal.checking = function.__name__
+        result = function(self)
+        self.journal.checking = ""
+        return result
+
+    check._desvelo_naming = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
+    return check
 
 
 def _concluding(teardown: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -83,6 +83,25 @@ def current_rerun() -> Rerun | None:
     return _rerun
 
 
+_traced = False
+
+
+def draws_are_traced() -> bool:
+    """Tell whether examples that Hypothesis draws are to keep a trace."""
+    return _traced
+
+
+@contextmanager
+def tracing_draws(wanted: bool) -> Iterator[None]:
+    """Let drawn examples keep a trace for a while."""
+    global _traced  # noqa: PLW0603 - as below
+    before, _traced = _traced, wanted
+    try:
+        yield
+    finally:
+        _traced = before
+
+
 @contextmanager
 def rerunning(rerun: Rerun) -> Iterator[None]:
     """Make machines for a second run of a program."""
@@ -102,6 +121,10 @@ class Places:
     """Start and length of what `plans` drew."""
     operations: list[tuple[int, int]] = field(default_factory=list)
     """Start and length of the deviations of each operation, in order."""
+    rules: list[tuple[int, int]] = field(default_factory=list)
+    """Where each rule was drawn, and its number."""
+    handles: list[tuple[int, list[int]]] = field(default_factory=list)
+    """Where each value of a bundle was drawn, and the steps that made those in it, newest first."""
 
 
 @st.composite
@@ -137,8 +160,8 @@ def operation_deviations(draw: st.DrawFn) -> list[Explicit]:
     """Draw the deviations of one operation; none while a policy decides."""
     machine: Any = draw(st.runner())
     start = number_of_choices()
-    found = _draw_deviations(draw) if machine.policy_name == POLICIES[0] else []
-    machine.places.operations.append((start, number_of_choices() - start))
+    found = _draw_deviations(draw) if machine.journal.policy_name == POLICIES[0] else []
+    machine.journal.places.operations.append((start, number_of_choices() - start))
     return found
 
 
@@ -152,7 +175,7 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     seed = draw(st.integers(0, 2**32 - 1))
     name = POLICIES[index]
     world = _draw_deviations(draw) if name == POLICIES[0] else []
-    machine.places.plan = (start, number_of_choices() - start)
+    machine.journal.places.plan = (start, number_of_choices() - start)
     if name == POLICIES[0]:
         return {"policy": name, "seed": seed, **({"world": world} if world else {})}
     return {"policy": options().policy or name, "seed": seed, "steps": steps}
@@ -184,6 +207,9 @@ def splice_with_shifts(
     for name, (start, length) in zip(operations, places.operations, strict=False):
         inserts.append((start, length, encode(by_actor.get(name, []))))
     spliced = list(choices)
+    for start, number in places.rules:
+        # Under a policy a rule that the example left out stood for the next one.
+        spliced[start] = number
     for start, length, new in sorted(inserts, key=lambda entry: -entry[0]):
         spliced[start : start + length] = new
 

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hypothesis.stateful import MultipleResults
+from hypothesis.strategies import DataObject
+
 from desvelo.machine.bridge import number_of_choices
 
 
@@ -15,6 +18,8 @@ class Earlier:
     """Stands for the result of an earlier step."""
 
     step: int
+    item: int | None = None
+    """Which of its values, when it returned several with ``multiple()``."""
 
 
 @dataclass
@@ -24,10 +29,18 @@ class Step:
     rule: str
     arguments: dict[str, Any]
     initial: bool = False
-    actor: str = ""
-    """Whom the step brought into the schedule: an operation, a cancellation or a fault."""
+    actors: list[str] = field(default_factory=list)
+    """Whom the step brought into the schedule: operations, a cancellation or a fault."""
     end: int = 0
     """How many choices had been drawn when the step was taken."""
+
+    def uses(self) -> set[int]:
+        """Return the steps whose results this one is given."""
+        found: set[int] = set()
+        for value in self.arguments.values():
+            items = value if isinstance(value, list) else [value]
+            found |= {item.step for item in items if isinstance(item, Earlier)}
+        return found
 
 
 @dataclass
@@ -46,29 +59,30 @@ class Program:
         self.results.append(None)
 
     def _keep(self, value: Any) -> Any:
-        if (
-            isinstance(value, list)
-            and value
-            and all(self._index(item) is not None for item in value)
-        ):
-            return [self._keep(item) for item in value]
-        index = self._index(value)
-        if index is not None:
-            return Earlier(index)
-        if type(value).__name__ == "DataObject":
+        if isinstance(value, list) and value:
+            earlier = [self._earlier(item) for item in value]
+            if None not in earlier:
+                return earlier
+        known = self._earlier(value)
+        if known is not None:
+            return known
+        if isinstance(value, DataObject):
             self.repeatable = False
             return value
-        try:
-            return copy.deepcopy(value)
-        except Exception:
-            return value
+        return copied(value)
 
-    def _index(self, value: Any) -> int | None:
+    def _earlier(self, value: Any) -> Earlier | None:
+        """Find the step that made a value; plain values are themselves wherever they come from."""
         if value is None or isinstance(value, (bool, int, float, str, bytes)):
             return None
         for index in range(len(self.results) - 1, -1, -1):
-            if self.results[index] is value:
-                return index
+            result = self.results[index]
+            if result is value:
+                return Earlier(index)
+            if isinstance(result, MultipleResults):
+                for item, one in enumerate(result.values):
+                    if one is value:
+                        return Earlier(index, item)
         return None
 
     def run_on(
@@ -80,6 +94,9 @@ class Program:
             results.append(None)
             if not step.initial and not enabled(step.rule):
                 continue
+            if any(results[index] is None for index in step.uses()):
+                # What it needs was not made this time: such a step would not have been drawn.
+                continue
             arguments = {name: _resolve(value, results) for name, value in step.arguments.items()}
             results[-1] = rules[step.rule](machine, **arguments)
             machine.check_all_invariants()
@@ -87,9 +104,20 @@ class Program:
 
 def _resolve(value: Any, results: list[Any]) -> Any:
     if isinstance(value, Earlier):
-        return results[value.step]
+        result = results[value.step]
+        return result if value.item is None or result is None else result.values[value.item]
     if isinstance(value, list) and value and all(isinstance(item, Earlier) for item in value):
-        return [results[item.step] for item in value]
+        return [_resolve(item, results) for item in value]
+    return copied(value)
+
+
+def copied(value: Any) -> Any:
+    """Return a copy that the target may change, or the value itself when it cannot be copied.
+
+    >>> kept = [1]
+    >>> copied(kept) is kept, copied(kept)
+    (False, [1])
+    """
     try:
         return copy.deepcopy(value)
     except Exception:

@@ -66,8 +66,7 @@ def renamed(program: Program, kept: Sequence[int]) -> dict[str, str]:
     """Return the names that the actors of the kept steps have when only those are taken."""
     names: dict[str, str] = {}
     for index in kept:
-        actor = program.steps[index].actor
-        if actor:
+        for actor in program.steps[index].actors:
             names[actor] = f"{actor.rpartition('-')[0]}-{len(names) + 1}"
     return names
 
@@ -83,14 +82,13 @@ def splice_cut(report: MachineReport, kept: Sequence[int], schedule: Schedule) -
         ],
         schedule.seed,
     )
-    dropped = {
-        step.actor: step
-        for index, step in enumerate(report.program.steps)
-        if step.actor and index not in set(kept)
-    }
     spliced, moved = splice_with_shifts(report.choices, report.places, report.drawn, original)
+    inside = set(kept)
+    for start, makers in report.places.handles:
+        # The same value as before, among those that are still made.
+        chosen = int(report.choices[start])
+        spliced[moved(start)] = sum(1 for maker in makers[:chosen] if maker in inside)
     ends = [moved(step.end) for step in report.program.steps]
-    assert not any(one.key.actor in dropped for one in original.deviations)
     choices: list[Choice] = []
     for index in kept:
         choices += spliced[ends[index - 1] if index else 0 : ends[index]]
@@ -101,17 +99,17 @@ def splice_cut(report: MachineReport, kept: Sequence[int], schedule: Schedule) -
 
 
 def _is_step(program: Program, key: Key) -> bool:
-    return any(step.actor == key.actor for step in program.steps)
+    return any(key.actor in step.actors for step in program.steps)
 
 
 def _moved(step: Step, position: dict[int, int], names: dict[str, str]) -> Step:
     arguments = {name: _value(value, position) for name, value in step.arguments.items()}
-    return replace(step, arguments=arguments, actor=names.get(step.actor, ""))
+    return replace(step, arguments=arguments, actors=[names[one] for one in step.actors])
 
 
 def _value(value: Any, position: dict[int, int]) -> Any:
     if isinstance(value, Earlier):
-        return Earlier(position[value.step])
+        return replace(value, step=position[value.step])
     if isinstance(value, list) and value and all(isinstance(item, Earlier) for item in value):
         return [_value(item, position) for item in value]
     return value
@@ -120,13 +118,4 @@ def _value(value: Any, position: dict[int, int]) -> Any:
 def closed(program: Program, kept: Sequence[int]) -> bool:
     """Tell whether every step refers only to steps that are kept."""
     inside = set(kept)
-    return all(_refers_into(program.steps[index].arguments.values(), inside) for index in kept)
-
-
-def _refers_into(values: Any, inside: set[int]) -> bool:
-    for value in values:
-        if isinstance(value, Earlier) and value.step not in inside:
-            return False
-        if isinstance(value, list) and not _refers_into(value, inside):
-            return False
-    return True
+    return all(program.steps[index].uses() <= inside for index in kept)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from hypothesis.errors import HypothesisException
+from typing import TYPE_CHECKING, Any
 
 from desvelo.errors import ReplayDiverged, TargetError, UsageError
 from desvelo.finding.finding import Finding, Replay
 from desvelo.finding.replay import changes_of, judge
 from desvelo.machine.bridge import choices_from_json
-from desvelo.machine.code import as_code, first_change
+from desvelo.machine.code import as_code, first_change, without_checks
+from desvelo.machine.draw import draw_again, without_logs
 from desvelo.machine.profiles import machine_settings
-from desvelo.machine.report import Collector, MachineReport, collect_with
+from desvelo.machine.report import MachineReport
 from desvelo.machine.rerun import run_schedule
-from desvelo.machine.search import replay_choices, without_logs
 from desvelo.machine.tell import outcome_of
 from desvelo.schedule.decisions import Schedule
 from desvelo.story.details import every_step
@@ -43,64 +41,40 @@ def replay_machine(finding: Finding) -> Replay:
         raise ReplayDiverged(
             f"{name}: its choices cannot be read ({error}); find the failure again"
         ) from error
+    settings = machine_settings()
     with Boundary(), young_garbage_only(), without_logs():
-        ran = _last_run(machine, choices)
-        change = first_change(finding.inputs, as_code(machine, ran.program))
-        if change is not None:
-            raise ReplayDiverged(
-                f"{name} no longer fits the code: {change}; the machine or what it draws "
-                "has changed, so find the failure again"
-            )
-        again = run_schedule(machine, ran.program, finding.schedule, trace=True)
+        ran = draw_again(machine, settings, choices, trace=True)
+        if ran is None:
+            raise ReplayDiverged(f"the choices of {name} no longer make an example: {_CHANGED}")
+        _compare(finding, machine, ran, str(name))
+        again = ran
+        if ran.program.repeatable:
+            again = run_schedule(machine, ran.program, finding.schedule, trace=True)
         outcome = outcome_of(again)
         result = judge(finding, outcome, changed=changes_of(finding))
-        if again.failure is not None:
-            plain = run_schedule(
-                machine, ran.program, Schedule(seed=finding.schedule.seed), trace=True
-            )
+        if again.failure is not None and ran.program.repeatable:
+            same = Schedule(seed=finding.schedule.seed)
+            plain = run_schedule(machine, ran.program, same, trace=True)
             result.story = tell(finding, outcome, outcome_of(plain))
         result.trace = every_step(outcome)
     return result
 
 
-def _last_run(
-    machine: type[ConcurrentMachine], choices: list[bool | int | float | str | bytes]
-) -> MachineReport:
-    """Let Hypothesis draw the program from its choices, and return how it ran."""
-    kept: list[MachineReport] = []
-    keep = _Keeping(kept)
-    before = collect_with(keep)
-    try:
-        replay_choices(machine, machine_settings(), choices)
-    except HypothesisException as error:
-        if not kept:
-            raise ReplayDiverged(
-                f"the choices of this finding no longer make an example ({error}); the machine "
-                "or what it draws has changed, so find the failure again"
-            ) from error
-    except Exception:
-        pass
-    finally:
-        collect_with(before)
-    if not kept:
-        raise ReplayDiverged(
-            "the choices of this finding no longer make an example: the machine or what it draws "
-            "has changed, so find the failure again"
-        )
-    return kept[0]
+_CHANGED = "the machine or what it draws has changed, so find the failure again"
 
 
-class _Keeping(Collector):
-    """Keeps every example that was not broken off."""
-
-    def __init__(self, kept: list[MachineReport]) -> None:
-        super().__init__()
-        self._kept = kept
-
-    def ended(self, report: MachineReport) -> None:
-        """Keep the example."""
-        if not report.control:
-            self._kept.append(report)
+def _compare(
+    finding: Finding, machine: type[ConcurrentMachine], ran: MachineReport, name: str
+) -> None:
+    """Raise `ReplayDiverged` when the choices make another program than they did."""
+    recorded = without_checks(finding.inputs, machine)
+    now = without_checks(as_code(machine, ran.program), machine)
+    if ran.failure is not None and len(now) < len(recorded):
+        # It fails earlier than it did: what was taken until then is what counts.
+        recorded = [*recorded[: len(now) - 1], recorded[-1]]
+    change = first_change(recorded, now)
+    if change is not None:
+        raise ReplayDiverged(f"{name} no longer fits the code: {change}; {_CHANGED}")
 
 
 def load_machine(finding: Finding) -> type[ConcurrentMachine]:
@@ -116,9 +90,9 @@ def load_machine(finding: Finding) -> type[ConcurrentMachine]:
         module = importlib.import_module(module_name)
     except Exception as error:
         raise TargetError(f"{path} does not import: {type(error).__name__}: {error}") from error
-    found = module
+    found: Any = module
     for part in name.split("."):
-        found = getattr(found, part, None)  # type: ignore[assignment]
+        found = getattr(found, part, None)
     if not (isinstance(found, type) and issubclass(found, ConcurrentMachine)):
         raise ReplayDiverged(f"{path} has no machine {name!r} any more; find the failure again")
     return found

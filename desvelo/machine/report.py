@@ -32,6 +32,8 @@ class MachineReport:
     program: Program
     operations: list[str]
     """All actors that steps brought in, in order: operations, faults and cancellations."""
+    drawn: list[str]
+    """Those of them whose deviations were drawn."""
     calls: list[str]
     """The operations alone."""
     places: Places
@@ -41,6 +43,9 @@ class MachineReport:
     results: dict[str, str]
     printed: list[str]
     decisions: int
+    polls: int
+    checking: str = ""
+    """The invariant that failed, when it is one that is printed."""
     control: bool = False
     """Whether Hypothesis itself ended the example: it says nothing about the target."""
 
@@ -52,29 +57,30 @@ class MachineReport:
             or not isinstance(error, Exception)
             or isinstance(error, DesveloError)
         )
-        failure = machine.failure
+        journal, world = machine.journal, machine.world
+        failure = journal.failure
         if error is None or control:
             failure = None
         elif failure is None or failure.error is not error:
             failure = failure_of(error, "")
-        recorder = machine.world.recorder
-        seed = getattr(machine, "seed", 0)
+        traced = world.trace is not None
         return cls(
-            failure,
-            recorder.schedule(seed),
-            machine.program,
-            list(machine.operation_names),
-            [one.name for one in machine.world.operations],
-            machine.places,
-            bridge.choices_so_far() if bridge.in_example() else (),
-            recorder.kinds,
-            machine.world.trace,
-            {one.name: one.outcome() for one in machine.world.operations}
-            if machine.world.trace is not None
-            else {},
-            list(machine.printed_steps()),
-            recorder.asked,
-            control,
+            failure=failure,
+            schedule=world.recorder.schedule(journal.seed),
+            program=journal.program,
+            operations=list(journal.actors),
+            drawn=list(journal.drawn),
+            calls=[one.name for one in world.operations],
+            places=journal.places,
+            choices=bridge.choices_so_far() if bridge.in_example() else (),
+            kinds=world.recorder.kinds,
+            trace=world.trace,
+            results={one.name: one.outcome() for one in world.operations} if traced else {},
+            printed=list(journal.printed),
+            decisions=world.recorder.asked,
+            polls=world.selector.polls,
+            checking=journal.checking if failure is not None else "",
+            control=control,
         )
 
 
@@ -110,11 +116,23 @@ class Collector:
     def found(self, report: MachineReport) -> None:
         """Keep a failure."""
         first = self.failed is None
+        if not first and not _same_failure(report, self.failed):
+            # One search makes one failure small: the first.
+            return
         self.failed = report
         if self.first_failure_at is None:
             self.first_failure_at = (self.executions, time.perf_counter() - self.started)
         if first and self.on_failure is not None:
             self.on_failure(report)
+
+
+def _same_failure(one: MachineReport, two: MachineReport | None) -> bool:
+    return (
+        two is not None
+        and one.failure is not None
+        and two.failure is not None
+        and one.failure.identity() == two.failure.identity()
+    )
 
 
 _collector = Collector()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from typing import TYPE_CHECKING
 
@@ -29,16 +30,15 @@ def run_again(
     """Run a program on a fresh machine and report how it ended; never raises a target's error."""
     with rerunning(Rerun(decider, seed, trace)):
         fresh = machine()
-        try:
+        # What it raises has been judged when the example ended.
+        with contextlib.suppress(Exception):
             try:
                 program.run_on(fresh, *rules_of(fresh))
             finally:
                 fresh.teardown()
-        except Exception:
-            pass
     gc.collect(0)
-    assert fresh.report is not None
-    return fresh.report
+    assert fresh.journal.report is not None
+    return fresh.journal.report
 
 
 def run_schedule(
@@ -61,9 +61,7 @@ def rules_of(
     return {name: one.function for name, one in every.items()}, enabled
 
 
-def more_schedules(
-    machine: type[ConcurrentMachine], report: MachineReport, polls: int
-) -> MachineReport | None:
+def more_schedules(machine: type[ConcurrentMachine], report: MachineReport) -> MachineReport | None:
     """Run the program of a clean example under further schedules; return the first that fails.
 
     The schedules are a function of the example's own seed, so that Hypothesis meets the same
@@ -72,7 +70,9 @@ def more_schedules(
     if not report.program.repeatable or not report.operations:
         return None
     scale = Scale(
-        decisions=max(report.decisions, 1), polls=max(polls, 1), arrivals=len(report.operations)
+        decisions=max(report.decisions, 1),
+        polls=max(report.polls, 1),
+        arrivals=len(report.operations),
     )
     for number in range(options().batch):
         seed = report.schedule.seed * 31 + number + 1

@@ -39,7 +39,7 @@ def operation(**strategies: SearchStrategy[Any]) -> Callable[[Callable[..., Any]
         def start(
             self: ConcurrentMachine, deviations: list[Explicit] | None = None, **arguments: Any
         ) -> Operation:
-            return self.begin(function, arguments, deviations or [])
+            return self.begin(function, arguments, deviations)
 
         start._desvelo_operation = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
         return rule(target=PENDING, deviations=operation_deviations(), **strategies)(start)

@@ -8,40 +8,34 @@ and deviations together. A last pass looks for fewer deviations from below.
 
 from __future__ import annotations
 
-import logging
-import time
 import unittest
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import Phase, Verbosity
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as Settings  # noqa: N812 - the class under the name of its role
-from hypothesis.errors import Flaky
+from hypothesis.errors import Flaky, Unsatisfiable
 from hypothesis.stateful import run_state_machine_as_test
 
+from desvelo.errors import UsageError
 from desvelo.failure import Failure, Nondeterminism
 from desvelo.finding.finding import Finding
-from desvelo.finding.shrink import Attempt, Minimum, Shrinker
 from desvelo.machine import bridge
+from desvelo.machine.draw import draw_again, replay_choices, without_logs
 from desvelo.machine.options import SearchOptions, options
 from desvelo.machine.plan import splice
 from desvelo.machine.profiles import machine_settings
-from desvelo.machine.program import Program
-from desvelo.machine.reduce import fewest_steps, splice_cut, without
 from desvelo.machine.report import BudgetSpent, Collector, MachineReport, collect_with
 from desvelo.machine.rerun import run_schedule
+from desvelo.machine.smaller import Best, Smaller
 from desvelo.machine.tell import finding_of, with_story
 from desvelo.schedule.decisions import Schedule
 from desvelo.world.boundary import Boundary
 
 if TYPE_CHECKING:
     from desvelo.machine.concurrent import ConcurrentMachine
-
-SHRINK_SECONDS = 8.0
-"""Real seconds that Hypothesis may spend on making a failing example small."""
 
 
 def make_test_case(machine: type[ConcurrentMachine]) -> Any:
@@ -68,6 +62,8 @@ def run_machine(machine: type[ConcurrentMachine], settings: Settings, *, test_id
     from desvelo.explore import young_garbage_only
 
     __tracebackhide__ = True
+    settings = _without_deadline(settings)
+    refuse_empty_strategies(machine)
     with Boundary(), young_garbage_only():
         if options().replaying is not None:
             replay_choices(machine, settings, options().replaying or ())
@@ -76,48 +72,23 @@ def run_machine(machine: type[ConcurrentMachine], settings: Settings, *, test_id
         search.run()
 
 
-def replay_choices(
-    machine: type[ConcurrentMachine], settings: Settings, choices: Sequence[bridge.Choice]
-) -> None:
-    """Run exactly one example, given by its choices; raises its failure."""
-    __tracebackhide__ = True
-    only = Settings(
-        settings,
-        database=bridge.OneExample(choices, shrunk=True),
-        phases=[Phase.reuse],
-        print_blob=False,
-        report_multiple_bugs=False,
-        derandomize=False,
-    )
-    run_state_machine_as_test(machine, settings=only)
+def _without_deadline(settings: Settings) -> Settings:
+    """Time is virtual here; what is real of it depends on what else the machine does."""
+    slow = {HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example}
+    suppressed = [*settings.suppress_health_check, *slow]
+    return Settings(settings, deadline=None, suppress_health_check=suppressed)
 
 
-def draw_again(
-    machine: type[ConcurrentMachine], settings: Settings, choices: Sequence[bridge.Choice]
-) -> MachineReport | None:
-    """Run the example of some choices and return its report, or nothing when they make none."""
-    seen: list[MachineReport] = []
-
-    def watch(report: MachineReport) -> None:
-        if not report.control:
-            seen.append(report)
-
-    before = collect_with(_Watching(watch))
-    try:
-        replay_choices(machine, settings, choices)
-    except Exception:
-        pass
-    finally:
-        collect_with(before)
-    return seen[-1] if seen else None
-
-
-@dataclass
-class _Best:
-    """The smallest failing example so far, as a report of its last run."""
-
-    report: MachineReport
-    choices: tuple[bridge.Choice, ...]
+def refuse_empty_strategies(machine: type[ConcurrentMachine]) -> None:
+    """Raise `UsageError` for a rule with a strategy that yields nothing."""
+    state = machine.setup_state()
+    for one in (*state.rules, *state.initializers):
+        for name, strategy in one.arguments_strategies.items():
+            if strategy.is_empty:
+                raise UsageError(
+                    f"{machine.__name__}.{one.function.__name__}: the strategy of {name!r} yields "
+                    "nothing, so the step can never be taken"
+                )
 
 
 class _Search:
@@ -172,7 +143,12 @@ class _Search:
             try:
                 run_state_machine_as_test(self._machine, settings=quiet)
             except BudgetSpent:
-                return None
+                return self._collector.failed
+            except Unsatisfiable:
+                raise UsageError(
+                    f"{self._machine.__name__}: not one example could be made: a strategy yields "
+                    "nothing, or what a rule assumes never holds"
+                ) from None
             except Flaky as error:
                 return self._flaky(error)
             except Exception:
@@ -204,149 +180,54 @@ class _Search:
 
     # shrinking
 
-    def _shrunk(self, failed: MachineReport) -> _Best:
+    def _shrunk(self, failed: MachineReport) -> Best:
         assert failed.failure is not None
-        traces = [
-            run_schedule(self._machine, failed.program, failed.schedule, trace=True)
-            for _ in range(2)
-        ]
-        if not self._same(failed, traces):
+        smaller = Smaller(self._machine, self._settings, failed)
+        traces = [self._again(failed) for _ in range(2)]
+        if not _agree(smaller, traces):
             self._raise_nondeterminism(failed, traces)
-        best = self._thin_out(failed)
-        best = self._shrink_together(best)
-        return self._fewest_deviations(best)
+        return smaller.shrink()
 
-    def _same(self, failed: MachineReport, again: Sequence[MachineReport]) -> bool:
-        one, two = again
-        return (
-            one.failure is not None
-            and failed.failure is not None
-            and one.failure.identity() == failed.failure.identity()
-            and one.trace is not None
-            and two.trace is not None
-            and one.trace.digest() == two.trace.digest()
-        )
-
-    def _shrinker(self, report: MachineReport, **bounds: Any) -> Shrinker:
-        """Shrink the schedule of a fixed program."""
-        assert report.failure is not None
-        start = Minimum(("program",), report.schedule, report.failure)
-
-        def attempt(operations: tuple[str, ...], schedule: Any) -> Attempt:
-            again = run_schedule(
-                self._machine, report.program, schedule, trace=not schedule.deviations
-            )
-            return Attempt(again.failure, again.schedule, again.kinds or ())
-
-        return Shrinker(attempt, start, **bounds)
-
-    def _thin_out(self, failed: MachineReport) -> _Best:
-        """Drop steps and deviations that do not matter, before Hypothesis looks at payloads."""
-        failed = self._with_fewest_steps(failed)
-        minimum = self._shrinker(failed, max_runs=400, max_seconds=5.0).shrink()
-        return _Best(
-            failed,
-            tuple(splice(failed.choices, failed.places, failed.operations, minimum.schedule)),
-        )
-
-    def _with_fewest_steps(self, failed: MachineReport) -> MachineReport:
-        """Return the failure of fewer steps, with the choices that draw just those."""
-        assert failed.failure is not None
-        identity = failed.failure.identity()
-        if not failed.program.repeatable:
-            return failed
-
-        def fails(program: Program, schedule: Schedule) -> bool:
-            failure = run_schedule(self._machine, program, schedule).failure
-            return failure is not None and failure.identity() == identity
-
-        kept = fewest_steps(failed.program, failed.schedule, fails)
-        if len(kept) == len(failed.program.steps):
-            return failed
-        _, schedule = without(failed.program, failed.schedule, kept)
-        choices = splice_cut(failed, kept, schedule)
-        drawn = draw_again(self._machine, self._settings, choices)
-        if drawn is None or drawn.failure is None or drawn.failure.identity() != identity:
-            return failed
-        return drawn
-
-    def _shrink_together(self, best: _Best) -> _Best:
-        """Let Hypothesis shrink program, payloads and deviations in one choice sequence."""
-        assert best.report.failure is not None
-        identity = best.report.failure.identity()
-        until = time.perf_counter() + SHRINK_SECONDS
-        smallest: list[MachineReport] = []
-        last: list[MachineReport] = []
-
-        def watch(report: MachineReport) -> None:
-            if report.failure is not None and report.failure.identity() == identity:
-                last[:] = [report]
-                if not smallest or _size(report) < _size(smallest[0]):
-                    smallest[:] = [report]
-            if time.perf_counter() > until:
-                raise BudgetSpent
-
-        inner = _Watching(watch)
-        before = collect_with(inner)
-        settings = Settings(
-            self._settings,
-            database=bridge.OneExample(best.choices, shrunk=False),
-            phases=[Phase.reuse, Phase.shrink],
-            print_blob=False,
-            report_multiple_bugs=False,
-            verbosity=Verbosity.quiet,
-        )
-        try:
-            with bridge.seeded(self._machine, 0):
-                run_state_machine_as_test(self._machine, settings=settings)
-        except BudgetSpent:
-            pass
-        except Exception:
-            # Hypothesis runs its smallest example once more at the end.
-            smallest = last
-        finally:
-            collect_with(before)
-        if not smallest:
-            return best
-        return _Best(smallest[0], smallest[0].choices)
-
-    def _fewest_deviations(self, best: _Best) -> _Best:
-        """Search from below for fewer or milder deviations of the small program."""
-        report = best.report
-        if report.failure is None or not report.program.repeatable:
-            return best
-        minimum = self._shrinker(report, max_runs=800, max_seconds=8.0).shrink()
-        if minimum.schedule == report.schedule:
-            return best
-        choices = tuple(splice(report.choices, report.places, report.operations, minimum.schedule))
-        again = run_schedule(self._machine, report.program, minimum.schedule)
-        again.program, again.places, again.choices = report.program, report.places, choices
-        return _Best(again, choices) if again.failure is not None else best
+    def _again(self, report: MachineReport, *, plain: bool = False) -> MachineReport | None:
+        """Run an example with a trace: its recorded program, or by its choices if it drew on."""
+        schedule = Schedule() if plain else report.schedule
+        if report.program.repeatable:
+            return run_schedule(self._machine, report.program, schedule, trace=True)
+        choices: Sequence[bridge.Choice] = report.choices
+        if plain or report.schedule.deviations:
+            choices = splice(report.choices, report.places, report.drawn, schedule)
+        return draw_again(self._machine, self._settings, choices, trace=True)
 
     # reporting
 
-    def _raise(self, best: _Best) -> None:
+    def _raise(self, best: Best) -> None:
         """Raise the failure as Hypothesis prints it, with the story added."""
         __tracebackhide__ = True
         finding = self._final_finding(best)
+        self._write(finding, final=True)
+        note = f"\n{finding.story()}\n\n{self._how_to_repeat(finding)}"
+        before = collect_with(Collector())
         try:
             replay_choices(self._machine, self._settings, best.choices)
         except Exception as error:
-            self._write(finding, final=True)
-            error.add_note(f"\n{finding.story()}\n\n{self._how_to_repeat(finding)}")
+            error.add_note(note)
             raise
-        raise Nondeterminism(
-            f"{finding.summary()}: the shrunk example does not fail when Hypothesis runs it again"
-        )
+        finally:
+            collect_with(before)
+        # A rule that starts operations by itself draws nothing for them: the recorded program
+        # fails under its schedule all the same.
+        error = finding.error
+        error.add_note("\n".join(["Failing steps:", *finding.inputs]))
+        error.add_note(note)
+        raise error
 
-    def _final_finding(self, best: _Best) -> Finding:
-        traced = run_schedule(self._machine, best.report.program, best.report.schedule, trace=True)
-        plain = run_schedule(
-            self._machine, best.report.program, type(best.report.schedule)(), trace=True
-        )
-        if traced.failure is None:
-            traced.failure = best.report.failure
-        return with_story(self._finding(traced, best.choices), traced, plain)
+    def _final_finding(self, best: Best) -> Finding:
+        traced = self._again(best.report)
+        if traced is None or traced.failure is None:
+            traced = best.report
+        plain = self._again(best.report, plain=True)
+        finding = self._finding(traced, best.choices)
+        return finding if plain is None else with_story(finding, traced, plain)
 
     def _finding(self, report: MachineReport, choices: Sequence[bridge.Choice]) -> Finding:
         return finding_of(
@@ -375,13 +256,12 @@ class _Search:
             return "Set a folder for findings to keep this one and replay it."
         return f"Saved as {finding.path}; run it again with: {finding.command}"
 
-    def _raise_nondeterminism(self, failed: MachineReport, again: Sequence[MachineReport]) -> None:
-        one, two = again
-        difference = (
-            one.trace.first_difference(two.trace)
-            if one.trace is not None and two.trace is not None
-            else None
-        )
+    def _raise_nondeterminism(
+        self, failed: MachineReport, again: Sequence[MachineReport | None]
+    ) -> None:
+        __tracebackhide__ = True
+        traces = [report.trace for report in again if report is not None and report.trace]
+        difference = traces[0].first_difference(traces[1]) if len(traces) == 2 else None
         text = "two runs of the same program and schedule differ"
         if difference:
             text += f" at {difference}"
@@ -391,36 +271,22 @@ class _Search:
         failed.failure = Failure("nondeterminism", error, "nondeterminism")
         finding = self._finding(failed, failed.choices)
         finding.replays = False
-        finding.story_text = text
+        finding.story_text = (
+            f"{text}.\nSomething in the target is not under control: real time, real randomness, "
+            "an object's address or the order of a set."
+        )
         self._write(finding, final=True)
         raise error
 
 
-@contextmanager
-def without_logs() -> Iterator[None]:
-    """Keep the target's log quiet while it runs thousands of times; the last run is heard."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-class _Watching(Collector):
-    """Sees every example of a shrink, and counts none of them."""
-
-    def __init__(self, watch: Callable[[MachineReport], None]) -> None:
-        super().__init__()
-        self._watch = watch
-
-    def ended(self, report: MachineReport) -> None:
-        """Hand the example over."""
-        self._watch(report)
-
-    def count(self, schedule: Any) -> None:
-        """Count nothing."""
-
-
-def _size(report: MachineReport) -> tuple[int, int, int]:
-    return (len(report.program.steps), len(report.schedule), len(report.choices))
+def _agree(smaller: Smaller, runs: Sequence[MachineReport | None]) -> bool:
+    """Tell whether two traced runs fail as they should, event by event the same."""
+    one, two = runs
+    return (
+        one is not None
+        and two is not None
+        and smaller.fails(one)
+        and one.trace is not None
+        and two.trace is not None
+        and one.trace.digest() == two.trace.digest()
+    )

@@ -20,6 +20,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from desvelo.finding.shrink import Attempt, Minimum, Shrinker, values_of
 from desvelo.machine import bridge
+from desvelo.machine.choose import WAITING
 from desvelo.machine.draw import Watching, draw_again
 from desvelo.machine.plan import splice
 from desvelo.machine.reduce import closed, fewest_steps, splice_cut, without
@@ -42,9 +43,6 @@ TRADE_SECONDS = 3.0
 
 TRADE_RUNS = 300
 """Deviations that are tried in the place of one step."""
-
-WAITING = frozenset({"advance", "wait_for", "settle", "elapse"})
-"""The built-in steps that only let something happen."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,9 @@ class Smaller:
         """Return the smallest example that was found."""
         failed = self._failed
         best = self._thin_out(
-            Best(failed, tuple(splice(failed.choices, failed.places, failed.drawn, failed.schedule)))
+            Best(
+                failed, tuple(splice(failed.choices, failed.places, failed.drawn, failed.schedule))
+            )
         )
         best = self._shrink_together(best)
         return self._thin_out(best)
@@ -161,7 +161,7 @@ class Smaller:
         if time.perf_counter() > until or not closed(report.program, kept):
             return None
         program, schedule = without(report.program, report.schedule, kept)
-        if not any(step.actor for step in program.steps):
+        if not any(step.actors for step in program.steps):
             return None
         found = self._one_more(program, schedule, until)
         return None if found is None else self._confirmed(splice_cut(report, kept, found))

@@ -59,7 +59,7 @@ def finding_of(
         seconds=seconds,
         digest=report.trace.digest() if report.trace is not None else "",
         settings={"machine": machine.__name__, "test": test_id, "policy": options.policy or "mix"},
-        inputs=as_code(machine, report.program),
+        inputs=as_code(machine, report.program, report.checking),
         choices=choices_to_json(choices),
         target=options.target,
         source=source_hash(file_of(machine)),

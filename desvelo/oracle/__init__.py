@@ -1,0 +1,1 @@
+"""Oracles: what counts as a failure without a check being written."""

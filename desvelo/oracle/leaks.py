@@ -35,14 +35,24 @@ def left_open(world: World) -> Failure | None:
         else:
             what = "a socket was never closed"
         found.append(("socket", what + _made(sock.created_by, sock.created_at)))
-    for task in world.unfinished_tasks():
-        found.append(("task", f"task {task.get_name()!r} is still running at {waiting_at(task)}"))
+    found += [
+        ("task", f"task {task.get_name()!r} is still running at {waiting_at(task)}")
+        for task in world.unfinished_tasks()
+    ]
     if not found:
         return None
     lines = tuple(text for _, text in found)
     kinds = "+".join(sorted({kind for kind, _ in found}))
-    return Failure("leak", Leak(f"after teardown() {lines[0]}" + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else "")),
-                   kinds, "teardown", lines)
+    return Failure(
+        "leak",
+        Leak(
+            f"after teardown() {lines[0]}"
+            + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else "")
+        ),
+        kinds,
+        "teardown",
+        lines,
+    )
 
 
 def leak_from_loop(context: dict[str, Any]) -> Failure | None:

@@ -121,7 +121,9 @@ def _ranks(
     done = [one.index for one in transactions(rows)]
     if done:
         # What they did to the driver's and the pool's own variables tells nothing beside that.
-        plain_lines = (i for i, rank in ranks.items() if rank in (2, 3) and rows[i].kind in LINE_KINDS)
+        plain_lines = (
+            i for i, rank in ranks.items() if rank in (2, 3) and rows[i].kind in LINE_KINDS
+        )
         ranks.update(dict.fromkeys(list(plain_lines), 6))
     ranks.update({index: 1 for index in done if index not in effects})
     return ranks

@@ -29,8 +29,8 @@ from desvelo.story.sentence import (
     wait_sentence,
 )
 from desvelo.story.shared import find_clash, is_usual, shared_keys
-from desvelo.story.transactions import find_meeting, meeting_sentence
 from desvelo.story.table import WIDTH, Cell, fits, layout
+from desvelo.story.transactions import find_meeting, meeting_sentence
 from desvelo.story.waits import lost_gift, waits_at_end
 from desvelo.world.values import shorten
 

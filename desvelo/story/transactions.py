@@ -14,7 +14,9 @@ from desvelo.story.scene import BACKGROUND, actor_of
 from desvelo.world.trace import LINE_KINDS, Row
 
 _STATEMENT = re.compile(r"\.execute(many|script)?\(")
-_RAN = re.compile(r"^(?P<name>.+?) \((?P<place>[^()]*:\d+)\) (?P<outcome>returns|raises) ?(?P<value>.*)$")
+_RAN = re.compile(
+    r"^(?P<name>.+?) \((?P<place>[^()]*:\d+)\) (?P<outcome>returns|raises) ?(?P<value>.*)$"
+)
 
 
 @dataclass(frozen=True)

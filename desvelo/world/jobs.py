@@ -12,7 +12,7 @@ import contextvars
 from asyncio import events
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from desvelo.world.actors import ACTOR, Actor
 from desvelo.world.values import describe_value
@@ -192,10 +192,11 @@ _DEEPEST = 8
 
 def _wrapped(call: Callable[..., Any]) -> Callable[..., Any] | None:
     """Return the function that a wrapper calls, or nothing when it is none."""
-    inner = getattr(call, "func", None)
+    inner: Any = getattr(call, "func", None)
     if inner is not None and callable(inner):
-        arguments = getattr(call, "args", ())
-        return arguments[0] if getattr(inner, "__name__", "") == "run" and arguments else inner
+        arguments: tuple[Any, ...] = getattr(call, "args", ())
+        through = getattr(inner, "__name__", "") == "run" and arguments
+        return cast("Callable[..., Any]", arguments[0] if through else inner)
     if "<locals>" not in getattr(call, "__qualname__", ""):
         return None
     closure = getattr(call, "__closure__", None) or ()

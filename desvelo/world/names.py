@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from desvelo.errors import OutsideWorldError
 from desvelo.world import sockets
 from desvelo.world.inside import current
-from desvelo.world.network import Network
+from desvelo.world.network import Network, literal_address
 from desvelo.world.whereabouts import calling_line
 
 HOST_NAME = "desvelo"
@@ -82,11 +81,8 @@ def is_literal(host: Any) -> bool:
     >>> is_literal("127.0.0.1"), is_literal("fe80::1%eth0"), is_literal("example.org")
     (True, True, False)
     """
-    try:
-        ipaddress.ip_address(host.partition("%")[0] if isinstance(host, str) else host)
-    except ValueError:
-        return False
-    return True
+    text = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+    return literal_address(text) is not None
 
 
 def _socket_init(self: Any, *arguments: Any, **options: Any) -> None:

@@ -8,6 +8,7 @@ the data, RST when unread data is thrown away, TIME_WAIT on the side that closed
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 import os
 import socket
@@ -282,24 +283,14 @@ class Network:
         if isinstance(host, bytes):
             host = host.decode("ascii")
         if not host:
-            answers = [
+            answers: list[tuple[int, str]] = [
                 (socket.AF_INET, ANY_V4 if passive else "127.0.0.1"),
                 (socket.AF_INET6, ANY_V6 if passive else "::1"),
             ]
         elif host.lower() in ("localhost", "localhost."):
             answers = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
         else:
-            try:
-                literal = ipaddress.ip_address(host.partition("%")[0])
-            except ValueError:
-                answers = [(socket.AF_INET, self._address_of(host))]
-            else:
-                answers = [
-                    (
-                        socket.AF_INET if literal.version == 4 else socket.AF_INET6,
-                        str(literal),
-                    )
-                ]
+            answers = [literal_address(host) or (socket.AF_INET, self._address_of(host))]
         wanted = [pair for pair in answers if family in (0, pair[0])]
         if not wanted:
             raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}")
@@ -475,6 +466,20 @@ class Network:
         client.attach(connection, outgoing=there, incoming=back, client=True)
         server.attach(connection, outgoing=back, incoming=there, client=False)
         return connection
+
+
+@functools.lru_cache(maxsize=1024)
+def literal_address(host: str) -> tuple[int, str] | None:
+    """Return family and address of a host that is an address already, else nothing.
+
+    >>> literal_address("0:0::1%eth0") == (socket.AF_INET6, "::1"), literal_address("example.org")
+    (True, None)
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return (socket.AF_INET if address.version == 4 else socket.AF_INET6), str(address)
 
 
 def check_port(call: str, port: int) -> None:

@@ -39,28 +39,24 @@ class LostUpdate(ConcurrentMachine):
 
     async def setup(self):
         self.balance = self.deposited = 0
+        self.quick_turn, self.slow_turn = asyncio.Lock(), asyncio.Lock()
 
-    async def _add(self, amount):
-        seen = self.balance
-        await asyncio.sleep(0)
-        self.balance = seen + amount
-        self.deposited += amount
+    async def _add(self, amount, turn):
+        async with turn:
+            seen = self.balance
+            await asyncio.sleep(0)
+            self.balance = seen + amount
+            self.deposited += amount
 
     @operation(amount=st.integers(1, 100))
     async def quick(self, amount):
-        while self.adding:
-            await asyncio.sleep(0)
-        self.adding = True
-        await self._add(amount)
-        self.adding = False
+        await self._add(amount, self.quick_turn)
 
     @operation(amount=st.integers(1, 100))
     async def slow(self, amount):
         for _ in range(5):
             await asyncio.sleep(0)
-        await self._add(amount)
-
-    adding = False
+        await self._add(amount, self.slow_turn)
 
     @at_rest()
     def every_deposit_counts(self):
