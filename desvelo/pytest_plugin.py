@@ -116,15 +116,26 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     if not told:
         return
+    from desvelo.report.terminal import Explored, summary
+
+    explored = [Explored(**one["explored"]) for one in told]
+    findings = [found for one in told for path in one["findings"] for found in _loaded(path)]
     terminalreporter.section("desvelo")
-    for one in told:
-        rate = one["executions"] / max(one["seconds"], 1e-9)
-        terminalreporter.write_line(
-            f"{one['test']}: {one['executions']} executions, {one['schedules']} schedules, {rate:.0f}/s"
-        )
-        for finding in one["findings"]:
-            terminalreporter.write_line(f"  {finding['summary']}")
-            terminalreporter.write_line(f"  {finding['command']}")
+    width = terminalreporter._tw.fullwidth  # noqa: SLF001 - its own summary has no other
+    for line in summary(explored, findings, width).splitlines():
+        terminalreporter.write_line(line)
+
+
+def _loaded(path: str) -> list[Finding]:
+    """Read a finding back; one that is gone since must not spoil the summary."""
+    from desvelo.errors import DesveloError
+    from desvelo.finding.finding import Finding
+
+    try:
+        return [Finding.load(path)]
+    except DesveloError as error:
+        sys.stderr.write(f"desvelo: {error}\n")
+        return []
 
 
 # fixtures
@@ -199,20 +210,22 @@ class _State:
         self.started: float | None = None
         self.policy: str | None = config.getoption("--fuzz-policy")
         self.seed = _whole_number("--fuzz-seed", config.getoption("--fuzz-seed"))
-        self.save = Path(config.getoption("--findings") or ".desvelo/findings")
+        self.save = _folder("--findings", config.getoption("--findings") or ".desvelo/findings")
         self.replays = _finding_files(config.getoption("--replay"))
-        self.target: str | None = (
-            config.getoption("--target") or config.getini("desvelo_target") or None
-        )
-        with _as_usage_error():
-            if self.policy is not None:
+        if self.policy is not None:
+            with _as_usage_error("--fuzz-policy"):
                 from desvelo.schedule.policy import make_policy
 
                 make_policy(self.policy, 0, 1)
-            if self.target is not None:
+        target = config.getoption("--target")
+        setting = "desvelo_target in the configuration"
+        origin = "--target" if target else setting
+        target = target or config.getini("desvelo_target")
+        if target:
+            with _as_usage_error(origin):
                 from desvelo.targets import choose_target
 
-                choose_target(self.target)
+                choose_target(target)
 
     def deadline(self) -> float | None:
         """Return the moment at which the next search must end: an even share of what is left."""
@@ -231,26 +244,20 @@ class _State:
         from desvelo.machine.options import SearchOptions
         from desvelo.targets import current_target_name
 
-        found: list[dict[str, Any]] = []
+        found: list[str] = []
 
         def on_finding(finding: Finding, final: bool) -> None:
-            found[:] = [
-                {
-                    "summary": finding.summary(),
-                    "path": str(finding.path),
-                    "command": finding.command,
-                    "story": finding.story(),
-                    "kind": finding.kind,
-                    "final": final,
-                }
-            ]
+            found[:] = [str(finding.path)]
 
         def on_end(test_id: str, collector: Collector) -> None:
             item.stash[_TOLD] = {
-                "test": item.name if not test_id else item.nodeid,
-                "executions": collector.executions,
-                "schedules": len(collector.schedules),
-                "seconds": time.perf_counter() - collector.started,
+                "explored": {
+                    "name": item.name if item.name != "runTest" else item.nodeid,
+                    "executions": collector.executions,
+                    "distinct": len(collector.schedules),
+                    "seconds": time.perf_counter() - collector.started,
+                    "found": bool(found),
+                },
                 "findings": list(found),
             }
 
@@ -277,10 +284,10 @@ class _Progress:
     def __call__(self, collector: Collector) -> None:
         """Take note of an execution."""
         now = time.perf_counter()
-        if now >= self._next:
+        if now >= self._next and sys.__stderr__ is not None:
             self._next = now + _PROGRESS_EVERY
             sys.__stderr__.write(
-                f"desvelo: {self._name}: {collector.executions} executions, "  # type: ignore[union-attr]
+                f"desvelo: {self._name}: {collector.executions} executions, "
                 f"{len(collector.schedules)} schedules, {now - collector.started:.0f} s\n"
             )
 
@@ -320,6 +327,13 @@ def _whole_number(origin: str, text: str | None) -> int | None:
         raise pytest.UsageError(f"{origin}: {text!r} is not a whole number") from None
 
 
+def _folder(origin: str, place: str) -> Path:
+    path = Path(place)
+    if path.exists() and not path.is_dir():
+        raise pytest.UsageError(f"{origin}: {path} is a file; it must be a folder")
+    return path
+
+
 def _finding_files(places: list[str] | None) -> list[Path]:
     files: list[Path] = []
     for place in places or ():
@@ -333,6 +347,12 @@ def _finding_files(places: list[str] | None) -> list[Path]:
             files.append(path)
         else:
             raise pytest.UsageError(f"--replay: there is no file or folder {path}")
+    with _as_usage_error("--replay"):
+        if files:
+            from desvelo.finding.finding import Finding
+
+            for file in files:
+                Finding.load(file)
     return files
 
 
@@ -344,10 +364,13 @@ def _machine_of(item: pytest.Item) -> Any:
 
 
 @contextlib.contextmanager
-def _as_usage_error() -> Iterator[None]:
-    from desvelo.errors import DesveloError
-
+def _as_usage_error(origin: str) -> Iterator[None]:
     try:
         yield
-    except DesveloError as error:
-        raise pytest.UsageError(str(error)) from error
+    except Exception as error:
+        from desvelo.errors import DesveloError
+
+        if not isinstance(error, DesveloError):
+            raise
+        said = " ".join(str(error).split())
+        raise pytest.UsageError(f"{origin}: {said}") from error

@@ -26,7 +26,16 @@ def known_targets() -> dict[str, str]:
 
 
 def load_target(name: str) -> Any:
-    """Load a target by name; raises `UsageError` for an unknown one, `TargetError` when it does not import."""
+    """Load a target by name.
+
+    Raises `UsageError` for an unknown one, `TargetError` for one that does not import.
+
+    >>> load_target("vigia_referenz")
+    Traceback (most recent call last):
+        ...
+    desvelo.errors.UsageError: no target is called 'vigia_referenz'; did you mean \
+'vigia_reference'? (known: vigia_reference)
+    """
     base, _, variant = name.partition(":")
     known = known_targets()
     place = known.get(base, base)

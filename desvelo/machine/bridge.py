@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
@@ -36,6 +37,17 @@ def in_example() -> bool:
 def is_control(error: BaseException) -> bool:
     """Tell whether an exception is Hypothesis' own way out of an example, not a failure."""
     return isinstance(error, (StopTest, UnsatisfiedAssumption, HypothesisException))
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """Return what Hypothesis takes for a failing test: exceptions, and ``pytest.fail``."""
+    outcomes = sys.modules.get("_pytest.outcomes")
+    return (Exception,) if outcomes is None else (Exception, outcomes.Failed)
+
+
+def is_time_out(error: BaseException) -> bool:
+    """Tell whether pytest-timeout ended the test: then no example may be run again."""
+    return not isinstance(error, Exception) and "pytest-timeout" in str(error)
 
 
 def as_text(value: Any) -> str:

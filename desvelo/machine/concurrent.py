@@ -19,7 +19,7 @@ from desvelo.machine.builtin import BuiltInRules
 from desvelo.machine.choose import next_step
 from desvelo.machine.journal import Journal
 from desvelo.machine.plan import current_rerun, draws_are_traced
-from desvelo.machine.report import MachineReport, collector
+from desvelo.machine.report import BudgetSpent, MachineReport, collector
 from desvelo.machine.rerun import more_schedules
 from desvelo.machine.rules import PENDING
 from desvelo.oracle.leaks import left_open
@@ -272,6 +272,10 @@ class ConcurrentMachine(BuiltInRules):
             if error is not None:
                 self._shut_down_anyway()
             self.world.close()
+            if error is not None and bridge.is_time_out(error):
+                # Hypothesis would run the example again, and nobody would end it this time.
+                collector().interrupted = error
+                raise BudgetSpent from error
             if error is not None and self.journal.rerun is None:
                 collector().ended(report)
         if error is None and self.journal.rerun is None:

@@ -72,7 +72,7 @@ def draw_again(
     before = collect_with(Watching(watch))
     try:
         # What it raises was judged when the example ended.
-        with contextlib.suppress(Exception), tracing_draws(trace):
+        with contextlib.suppress(*bridge.failures()), tracing_draws(trace):
             replay_choices(machine, settings, choices, verbosity=Verbosity.quiet)
     finally:
         collect_with(before)

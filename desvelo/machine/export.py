@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from desvelo.errors import UsageError
+from desvelo.machine.code import not_code
 from desvelo.machine.replay import load_machine, module_of
 
 if TYPE_CHECKING:
@@ -17,6 +19,12 @@ def as_machine_test(finding: Finding) -> str:
     machine = load_machine(finding)
     place, _, name = finding.scenario.partition(":")
     module, _ = module_of(Path(place).resolve())
+    odd = not_code(finding.inputs)
+    if odd is not None:
+        raise UsageError(
+            f"{finding.path or 'this finding'} cannot be written as a test: `{odd}` has a value "
+            "that is no code; replay it instead"
+        )
     story = [f"# {line}".rstrip() for line in finding.story().splitlines()]
     steps = [line for line in finding.inputs if line != "state.teardown()"][1:]
     chosen = f'    choose_target("{finding.target}")\n' if finding.target else ""

@@ -54,7 +54,8 @@ class MachineReport:
         """Gather what is known at the end of an example."""
         control = error is not None and (
             bridge.is_control(error)
-            or not isinstance(error, Exception)
+            or not isinstance(error, bridge.failures())
+            or bridge.is_time_out(error)
             or isinstance(error, DesveloError)
         )
         journal, world = machine.journal, machine.world
@@ -94,6 +95,8 @@ class Collector:
     started: float = field(default_factory=time.perf_counter)
     first_failure_at: tuple[int, float] | None = None
     schedules: set[Any] = field(default_factory=set)
+    interrupted: BaseException | None = None
+    """What ended the search from outside: the time limit of a single test."""
     on_execution: Callable[[Collector], None] | None = None
     on_failure: Callable[[MachineReport], None] | None = None
 
@@ -103,8 +106,12 @@ class Collector:
             self.count(report.schedule)
         if report.failure is not None:
             self.found(report)
-        elif self.deadline is not None and time.perf_counter() > self.deadline:
+        elif not self.in_time():
             raise BudgetSpent
+
+    def in_time(self) -> bool:
+        """Whether there is time for another execution."""
+        return self.deadline is None or time.perf_counter() <= self.deadline
 
     def count(self, schedule: Schedule) -> None:
         """Count one execution."""

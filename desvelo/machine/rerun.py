@@ -6,6 +6,7 @@ import contextlib
 import gc
 from typing import TYPE_CHECKING
 
+from desvelo.machine import bridge
 from desvelo.machine.options import options
 from desvelo.machine.plan import Rerun, rerunning
 from desvelo.machine.report import MachineReport, collector
@@ -31,7 +32,7 @@ def run_again(
     with rerunning(Rerun(decider, seed, trace)):
         fresh = machine()
         # What it raises has been judged when the example ended.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(*bridge.failures()):
             try:
                 program.run_on(fresh, *rules_of(fresh))
             finally:
@@ -75,6 +76,8 @@ def more_schedules(machine: type[ConcurrentMachine], report: MachineReport) -> M
         arrivals=len(report.operations),
     )
     for number in range(options().batch):
+        if not collector().in_time():
+            break
         seed = report.schedule.seed * 31 + number + 1
         decider = make_policy(options().policy or "mix", seed, scale)
         again = run_again(machine, report.program, decider, report.schedule.seed)

@@ -143,6 +143,8 @@ class _Search:
             try:
                 run_state_machine_as_test(self._machine, settings=quiet)
             except BudgetSpent:
+                if self._collector.interrupted is not None:
+                    raise self._collector.interrupted from None
                 return self._collector.failed
             except Unsatisfiable:
                 raise UsageError(
@@ -151,7 +153,7 @@ class _Search:
                 ) from None
             except Flaky as error:
                 return self._flaky(error)
-            except Exception:
+            except bridge.failures():
                 if self._collector.failed is None:
                     raise
                 return self._collector.failed
@@ -209,7 +211,7 @@ class _Search:
         before = collect_with(Collector())
         try:
             replay_choices(self._machine, self._settings, best.choices)
-        except Exception as error:
+        except bridge.failures() as error:
             error.add_note(note)
             raise
         finally:

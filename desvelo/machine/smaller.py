@@ -218,7 +218,7 @@ class Smaller:
             # The failures were watched one by one; what is raised at the end is one of them.
             with (
                 bridge.seeded(self._machine, 0),
-                contextlib.suppress(BudgetSpent, Exception),
+                contextlib.suppress(BudgetSpent, *bridge.failures()),
             ):
                 run_state_machine_as_test(self._machine, settings=settings)
         finally:

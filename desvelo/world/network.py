@@ -38,7 +38,9 @@ Address = Any
 class Medium(Protocol):
     """What the network needs from its world: events, time, and a place to record."""
 
-    def post(self, kind: str, actor: str, fire: Callable[[], None]) -> None:
+    def post(
+        self, kind: str, actor: str, fire: Callable[[], None], *, behind: bool = False
+    ) -> None:
         """Make something possible; the schedule decides when it is seen."""
 
     def decide(self, kind: str, actor: str, limit: int) -> int:
@@ -137,7 +139,7 @@ class Pipe:
         elif cut:
             at = (0, 1, accepted // 2, accepted - 1)[cut]
             self._launch(data[:at], actor)
-            self._launch(data[at:accepted], actor)
+            self._launch(data[at:accepted], actor, behind=True)
         else:
             self._launch(data if accepted == len(data) else data[:accepted], actor)
         return accepted
@@ -146,13 +148,14 @@ class Pipe:
         """Send the end of the stream after all that was sent before."""
         self._post(Segment(None), actor)
 
-    def _launch(self, data: bytes, actor: str) -> None:
+    def _launch(self, data: bytes, actor: str, *, behind: bool = False) -> None:
         self.in_flight += len(data)
-        self._post(Segment(data), actor)
+        self._post(Segment(data), actor, behind=behind)
 
-    def _post(self, segment: Segment, actor: str) -> None:
+    def _post(self, segment: Segment, actor: str, *, behind: bool = False) -> None:
         self.segments.append(segment)
-        self.network.medium.post("deliver", actor, lambda: self._permit(segment))
+        permit = functools.partial(self._permit, segment)
+        self.network.medium.post("deliver", actor, permit, behind=behind)
 
     def _permit(self, segment: Segment) -> None:
         """Let a segment arrive, after all before it: a stream never overtakes itself."""

@@ -125,16 +125,20 @@ class WorldSelector(selectors.BaseSelector):
         *,
         delay_ns: int = 0,
         unhurried: bool = False,
+        behind: bool = False,
     ) -> PendingEvent:
         """Make something possible, seen as the schedule decides.
 
         ``delay_ns`` is time that must pass first. An ``unhurried`` event may be overtaken by
-        any number of sleeps, not only by those within the bound on latency.
+        any number of sleeps, not only by those within the bound on latency. One ``behind`` is
+        seen a poll after what was posted just before it.
         """
         world = self._world
         value = world.decide(kind, actor, MAX_HOLD)
         self._sequence += 1
         polls, place = (value // ORDERS, value % ORDERS) if value else (0, 0)
+        if behind:
+            polls += 2
         now = world.clock.now_ns
         event = PendingEvent(
             self._sequence,

@@ -129,9 +129,12 @@ class World:
         *,
         delay_ns: int = 0,
         unhurried: bool = False,
+        behind: bool = False,
     ) -> None:
         """Make something possible; the schedule decides when it is seen."""
-        self.selector.post(kind, actor, fire, delay_ns=delay_ns, unhurried=unhurried)
+        self.selector.post(
+            kind, actor, fire, delay_ns=delay_ns, unhurried=unhurried, behind=behind
+        )
 
     @property
     def now_ns(self) -> int:
