@@ -73,7 +73,7 @@ class ConcurrentMachine(BuiltInRules):
         rerun = current_rerun()
         self.journal = Journal(rerun)
         self._outer_error = sys.exc_info()[1]
-        self._rules_strategy = next_step(self)
+        self._rules_strategy: Any = next_step(self)
         if rerun is not None:
             self.journal.seed = rerun.seed
         trace = rerun.trace if rerun is not None else draws_are_traced()
@@ -102,7 +102,7 @@ class ConcurrentMachine(BuiltInRules):
         super().__init_subclass__(**options)
         own = cls.__dict__.get("teardown")
         if own is not None and cls.__name__ != "ConcurrentMachine":
-            cls.teardown = _concluding(own)  # type: ignore[method-assign]
+            setattr(cls, "teardown", _concluding(own))  # noqa: B010 - a method, put in place of another
 
     @classmethod
     def setup_state(cls) -> Any:
@@ -115,7 +115,8 @@ class ConcurrentMachine(BuiltInRules):
             for one in kept:
                 if not getattr(one.function, "_desvelo_recording", False):
                     one.function = _recording(one.function, initial=initial)
-        for one in state.invariants:
+        checks: list[Any] = state.invariants
+        for one in checks:
             if not is_at_rest(one) and not getattr(one.function, "_desvelo_naming", False):
                 one.function = _naming(one.function)
         if not any(getattr(f, "_desvelo_operation", False) for f in vars_of(cls)):
@@ -124,7 +125,7 @@ class ConcurrentMachine(BuiltInRules):
             raise InvalidDefinition(
                 f"{cls.__name__} has no @operation: a concurrent machine needs something to run"
             )
-        cls._desvelo_setup_state = state  # type: ignore[attr-defined]
+        setattr(cls, "_desvelo_setup_state", state)  # noqa: B010 - our own mark
         return state
 
     # what a machine overrides
@@ -211,6 +212,7 @@ class ConcurrentMachine(BuiltInRules):
     # running and judging
 
     def run_in_world(self, action: Callable[..., Any], *arguments: Any) -> None:
+        """Let the world run, and judge what has ended."""
         __tracebackhide__ = True
         try:
             action(*arguments)
@@ -221,6 +223,7 @@ class ConcurrentMachine(BuiltInRules):
         self._judge()
 
     def come_to_rest(self) -> None:
+        """Run until nothing is in flight."""
         __tracebackhide__ = True
         self.run_in_world(self.world.finish, self.world.operations)
         self.run_in_world(self.world.settle)

@@ -1,4 +1,4 @@
-"""What a machine knows about the example that it runs, kept apart from its user's own attributes."""
+"""What a machine knows about its example, kept apart from its user's own attributes."""
 
 from __future__ import annotations
 

@@ -36,6 +36,9 @@ KINDS = (
 POLICIES = ("fifo", "mix", "delays", "random_walk", "pct", "sticky", "mix", "mix")
 """What an example may draw; the first means explicit deviations, so that shrinking ends there."""
 
+PLAIN = "plain"
+"""Plain order as a policy: as `fifo`, but without deviations."""
+
 MOST_DEVIATIONS = 24
 Explicit = tuple[str, int, int]
 """A deviation of one operation: kind, ordinal, value."""
@@ -178,7 +181,8 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     machine.journal.places.plan = (start, number_of_choices() - start)
     if name == POLICIES[0]:
         return {"policy": name, "seed": seed, **({"world": world} if world else {})}
-    return {"policy": options().policy or name, "seed": seed, "steps": steps}
+    chosen = options().policy or name
+    return {"policy": PLAIN if chosen == "fifo" else chosen, "seed": seed, "steps": steps}
 
 
 def splice(
@@ -225,4 +229,6 @@ def policy_for(name: str, seed: int, steps: int) -> Decider | None:
     """Return a fresh policy, or nothing for explicit deviations."""
     if name == POLICIES[0]:
         return None
-    return make_policy(name, seed, Scale(decisions=steps, polls=steps, arrivals=2))
+    return make_policy(
+        "fifo" if name == PLAIN else name, seed, Scale(decisions=steps, polls=steps, arrivals=2)
+    )

@@ -42,7 +42,8 @@ def operation(**strategies: SearchStrategy[Any]) -> Callable[[Callable[..., Any]
             return self.begin(function, arguments, deviations)
 
         start._desvelo_operation = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
-        return rule(target=PENDING, deviations=operation_deviations(), **strategies)(start)
+        given: dict[str, Any] = {**strategies, "deviations": operation_deviations()}
+        return rule(target=PENDING, **given)(start)
 
     return decorate
 

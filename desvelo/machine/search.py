@@ -218,10 +218,10 @@ class _Search:
             collect_with(before)
         # A rule that starts operations by itself draws nothing for them: the recorded program
         # fails under its schedule all the same.
-        error = finding.error
-        error.add_note("\n".join(["Failing steps:", *finding.inputs]))
-        error.add_note(note)
-        raise error
+        failure = finding.error
+        failure.add_note("\n".join(["Failing steps:", *finding.inputs]))
+        failure.add_note(note)
+        raise failure
 
     def _final_finding(self, best: Best) -> Finding:
         traced = self._again(best.report)

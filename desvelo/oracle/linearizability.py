@@ -60,7 +60,10 @@ def check_history(calls: Sequence[Call], model: Callable[[], Any]) -> Failure | 
 
 
 def linearizable(calls: Sequence[Call], model: Callable[[], Any]) -> bool:
-    """Tell whether some order, in which no call comes before one that ended before it began, fits."""
+    """Tell whether some order of the calls fits.
+
+    No call may come before one that had ended when it began.
+    """
     count = len(calls)
     everything = frozenset(index for index in range(count) if calls[index].certain)
     dead: set[tuple[frozenset[int], str]] = set()

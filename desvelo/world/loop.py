@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import heapq
 import socket
+import weakref
 from asyncio import events, unix_events
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, MutableMapping
@@ -77,6 +78,7 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):
     def __init__(self, world: World) -> None:
         self._world = world
         self._numbers = 0
+        self._made: list[weakref.ref[asyncio.Task[Any]]] = []
         super().__init__(WorldSelector(world))
         self._clock_resolution = 1e-9
         # They are closed in the order in which they began.
@@ -144,10 +146,21 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):
             task: Any = super().create_task(coro, **options)
             # Of a foreign class perhaps, but it can still be put in order.
             task._desvelo_number = number
+            self._made.append(weakref.ref(task))
             return task
         if options.get("name") is None:
             options["name"] = f"Task-{number}"
-        return WorldTask(coro, number=number, loop=self, **options)
+        task = WorldTask(coro, number=number, loop=self, **options)
+        self._made.append(weakref.ref(task))
+        return task
+
+    def unfinished_tasks(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks of this loop that are not done, in the order of their creation.
+
+        asyncio's own ``all_tasks`` walks the tasks of every loop that the process has had.
+        """
+        alive = (reference() for reference in self._made)
+        return [task for task in alive if task is not None and not task.done()]
 
     def set_task_factory(self, factory: Any) -> None:
         """Set who makes tasks; asyncio's own eager ones are made as ours are."""

@@ -360,8 +360,7 @@ class World:
 
     def unfinished_tasks(self) -> list[asyncio.Task[Any]]:
         """Return the tasks that are not done, in the order of their creation."""
-        tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
-        return sorted(tasks, key=lambda task: getattr(task, "_desvelo_number", 0))
+        return self.loop.unfinished_tasks()
 
     # the end
 
