@@ -1,22 +1,28 @@
-"""``python -m benchmarks [NAME ...]``: print one table for each name, all without a name."""
+"""``python -m benchmarks [NAME [OPTION ...]]``: print the table of a name, or the quick ones."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-NAMES = ("policies", "shrinking", "peers")
+QUICK = ("rate", "policies", "shrinking", "peers")
+LONG = ("defects", "false_alarms", "replays")
+"""These take their own options, and from minutes to hours."""
 
 
-def main(names: list[str]) -> int:
-    for name in names or NAMES:
-        if name not in NAMES:
-            print(f"no benchmark is called {name!r}; they are: {', '.join(NAMES)}", file=sys.stderr)
-            return 2
-    for name in names or NAMES:
-        importlib.import_module(f"benchmarks.{name}").main()
-        print()
-    return 0
+def main(arguments: list[str]) -> int:
+    """Run one benchmark with its options, or all the quick ones."""
+    if arguments and arguments[0] not in (*QUICK, *LONG):
+        known = ", ".join((*QUICK, *LONG))
+        print(f"no benchmark is called {arguments[0]!r}; they are: {known}", file=sys.stderr)
+        return 2
+    status = 0
+    for name in arguments[:1] or QUICK:
+        sys.argv = [f"python -m benchmarks {name}", *arguments[1:]]
+        status = importlib.import_module(f"benchmarks.{name}").main() or status
+        print(flush=True)
+    return status
 
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -13,5 +13,14 @@ from desvelo.machine.rules import at_rest, operation
 from desvelo.targets import current_target
 from desvelo.world import World
 
-__all__ = ["ConcurrentMachine", "Finding", "World", "at_rest", "current_target", "explore", "fault", "operation"]
+__all__ = [
+    "ConcurrentMachine",
+    "Finding",
+    "World",
+    "at_rest",
+    "current_target",
+    "explore",
+    "fault",
+    "operation",
+]
 __version__ = "0.1.0"

@@ -39,14 +39,13 @@ def load_target(name: str) -> Any:
     base, _, variant = name.partition(":")
     known = known_targets()
     place = known.get(base, base)
+    if not all(part.isidentifier() for part in place.split(".")):
+        raise UsageError(_no_such_target(base, known))
     try:
         module = importlib.import_module(place)
     except ModuleNotFoundError as error:
-        if error.name is not None and place.startswith(error.name):
-            close = difflib.get_close_matches(base, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            names = ", ".join(sorted(known)) or "none is installed"
-            raise UsageError(f"no target is called {base!r}{hint} (known: {names})") from error
+        if error.name is not None and f"{place}.".startswith(f"{error.name}."):
+            raise UsageError(_no_such_target(base, known)) from error
         raise TargetError(f"target {base!r} does not import: {error}") from error
     except Exception as error:
         raise TargetError(
@@ -62,6 +61,13 @@ def load_target(name: str) -> Any:
     except (KeyError, LookupError, ValueError) as error:
         message = error.args[0] if error.args else error
         raise UsageError(f"target {name!r}: {message}") from error
+
+
+def _no_such_target(name: str, known: dict[str, str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    names = ", ".join(sorted(known)) or "none is installed"
+    return f"no target is called {name!r}{hint} (known: {names})"
 
 
 def choose_target(name: str) -> Any:

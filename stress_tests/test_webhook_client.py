@@ -21,10 +21,18 @@ from desvelo import ConcurrentMachine, World, at_rest, current_target, fault, op
 from strategies import webhook_ids
 from strategies.payloads import envelope, plain_completed
 
-ANSWERS = ("accept", "refuse", "busy", "late", "garbage", "hang up")
+ANSWERS = ("accept", "refuse", "busy", "late", "never", "twice", "garbage", "hang up")
 """How the scripted server can answer: the simplest first."""
 
 TIMEOUT = 2.0
+
+
+TWICE = (
+    b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+)
+"""An answer ahead of the one that is due; on a connection that stays open no client could tell
+the second from the answer to its next request."""
 
 
 class ScriptedServer:
@@ -69,6 +77,11 @@ class ScriptedServer:
         if how == "late":
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), 3 * TIMEOUT)
+        if how == "never":
+            await self._closing.wait()
+        if how == "twice" and request.transport is not None:
+            request.transport.write(TWICE)
+            request.protocol.keep_alive(False)
         if how == "garbage":
             return web.Response(text="<html>", content_type="text/html")
         return web.json_response({"success": True, "message": "ok", "data": {}})

@@ -89,7 +89,7 @@ class BuiltInRules(RuleBasedStateMachine):
 
     # what comes into the schedule
 
-    def begin(
+    def start_operation(
         self,
         function: Callable[..., Any],
         arguments: dict[str, Any],

@@ -7,8 +7,10 @@ import functools
 import gc
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
+from hypothesis.errors import InvalidDefinition
 from hypothesis.stateful import Bundle
 
 from desvelo.errors import StepLimitReached, TargetError, WorldStuck
@@ -26,6 +28,26 @@ from desvelo.oracle.leaks import left_open
 from desvelo.oracle.linearizability import check_history
 from desvelo.schedule.decisions import Recorder
 from desvelo.world import Operation, World
+
+
+_MACHINERY = frozenset(
+    {
+        "at_rest",
+        "check_all_invariants",
+        "come_to_rest",
+        "conclude",
+        "initialized",
+        "interleave",
+        "is_possible",
+        "journal",
+        "maker_of",
+        "run_check",
+        "run_in_world",
+        "start_operation",
+        "world",
+    }
+)
+"""Names that a machine of a user cannot have for anything of its own."""
 
 
 class ConcurrentMachine(BuiltInRules):
@@ -100,6 +122,12 @@ class ConcurrentMachine(BuiltInRules):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        taken = sorted(_MACHINERY.intersection(vars(cls)))
+        if taken:
+            raise InvalidDefinition(
+                f"{cls.__name__}.{taken[0]} has a name that every concurrent machine uses for "
+                "itself; give it another"
+            )
         own = cls.__dict__.get("teardown")
         if own is not None and cls.__name__ != "ConcurrentMachine":
             setattr(cls, "teardown", _concluding(own))  # noqa: B010 - a method, put in place of another
@@ -115,13 +143,11 @@ class ConcurrentMachine(BuiltInRules):
             for one in kept:
                 if not getattr(one.function, "_desvelo_recording", False):
                     one.function = _recording(one.function, initial=initial)
-        checks: list[Any] = state.invariants
-        for one in checks:
-            if not is_at_rest(one) and not getattr(one.function, "_desvelo_naming", False):
-                one.function = _naming(one.function)
+        state.invariants[:] = [
+            one if is_at_rest(one) else replace(one, function=_naming(one.function))
+            for one in state.invariants
+        ]
         if not any(getattr(f, "_desvelo_operation", False) for f in vars_of(cls)):
-            from hypothesis.errors import InvalidDefinition
-
             raise InvalidDefinition(
                 f"{cls.__name__} has no @operation: a concurrent machine needs something to run"
             )
@@ -148,7 +174,7 @@ class ConcurrentMachine(BuiltInRules):
         """Every operation that was started, in order."""
         return self.world.operations
 
-    def look(self, function: Callable[..., Any]) -> None:
+    def run_check(self, function: Callable[..., Any]) -> None:
         """Run a check in the world in plain FIFO order: looking takes no decisions.
 
         A check that has passed is not run again before something else has happened.
@@ -420,7 +446,6 @@ def _naming(function: Callable[..., Any]) -> Callable[..., Any]:
         self.journal.checking = ""
         return result
 
-    check._desvelo_naming = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
     return check
 
 

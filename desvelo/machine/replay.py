@@ -72,7 +72,7 @@ def _compare(
     if ran.failure is not None and len(now) < len(recorded):
         # It fails earlier than it did: what was taken until then is what counts.
         recorded = [*recorded[: len(now) - 1], recorded[-1]]
-    change = first_change(recorded, now)
+    change = first_change(recorded[1:-1], now[1:-1])
     if change is not None:
         raise ReplayDiverged(f"{name} no longer fits the code: {change}; {_CHANGED}")
 
@@ -106,8 +106,8 @@ def _find(path: Path, finding: Finding) -> Path:
             if (folder / path).is_file():
                 return folder / path
     raise UsageError(
-        f"the machine of {finding.path or 'this finding'} was in {path}, which is not there; run the "
-        "replay where the tests are"
+        f"the machine of {finding.path or 'this finding'} was in {path}, which is not there; "
+        "run the replay where the tests are"
     )
 
 

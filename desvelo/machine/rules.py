@@ -39,7 +39,7 @@ def operation(**strategies: SearchStrategy[Any]) -> Callable[[Callable[..., Any]
         def start(
             self: ConcurrentMachine, deviations: list[Explicit] | None = None, **arguments: Any
         ) -> Operation:
-            return self.begin(function, arguments, deviations)
+            return self.start_operation(function, arguments, deviations)
 
         start._desvelo_operation = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
         given: dict[str, Any] = {**strategies, "deviations": operation_deviations()}
@@ -66,7 +66,7 @@ def at_rest() -> Callable[[Callable[..., Any]], Any]:
         def check(self: ConcurrentMachine) -> None:
             __tracebackhide__ = True
             if self.at_rest:
-                self.look(function)
+                self.run_check(function)
 
         check._desvelo_at_rest = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
         return invariant()(check)

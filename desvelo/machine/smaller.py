@@ -209,7 +209,8 @@ class Smaller:
             database=bridge.OneExample(best.choices, shrunk=False),
             phases=[Phase.reuse, Phase.shrink],
             print_blob=False,
-            report_multiple_bugs=False,
+            # Otherwise Hypothesis may slip from this failure to a smaller one of another kind.
+            report_multiple_bugs=True,
             derandomize=False,
             verbosity=Verbosity.quiet,
         )

@@ -83,13 +83,19 @@ def linearizable(calls: Sequence[Call], model: Callable[[], Any]) -> bool:
             if call.handle.begun_at > first_end:
                 continue
             after = copy.deepcopy(state)
-            try:
-                result = getattr(after, call.name)(**copy.deepcopy(call.arguments))
-            except Exception:
-                continue
-            if (not call.certain or result == call.handle.result) and search(done | {index}, after):
+            if _allows(after, call) and search(done | {index}, after):
                 return True
         dead.add(key)
         return False
 
     return search(frozenset(), model())
+
+
+def _allows(model: Any, call: Call) -> bool:
+    """Make the call on the model; tell whether the model can give the same result."""
+    try:
+        result = getattr(model, call.name)(**copy.deepcopy(call.arguments))
+    except Exception:
+        # In this state the model does not allow it.
+        return False
+    return not call.certain or bool(result == call.handle.result)

@@ -88,15 +88,17 @@ def find_meeting(rows: Sequence[Row]) -> Meeting | None:
 
 
 def meeting_sentence(meeting: Meeting) -> str:
-    """Say which transaction fell between which."""
+    """Say which transaction fell between which, and that they are of one kind when they are."""
     first, between, second = meeting.first, meeting.between, meeting.second
-    return (
-        f"Between `{first.name}` and `{second.name}` of `{first.actor}`, `{between.actor}` ran "
-        f"`{between.name}`: what the first had read was no longer true when the second wrote."
+    where = (
+        f"Between `{first.name}` and `{second.name}` of `{first.actor}`"
         if first.name != second.name
-        else f"Between two transactions `{first.name}` of `{first.actor}`, `{between.actor}` ran "
-        f"`{between.name}`."
+        else f"Between two transactions `{first.name}` of `{first.actor}`"
     )
+    said = f"{where}, `{between.actor}` ran `{between.name}`"
+    if between.name == second.name != first.name:
+        return f"{said}: `{second.actor}` went by what it had read before that."
+    return f"{said}."
 
 
 def _ran_statements(rows: Sequence[Row], index: int) -> bool:

@@ -5,6 +5,7 @@ import asyncio
 import aiohttp
 from aiohttp import web
 from hypothesis import strategies as st
+from hypothesis.stateful import rule
 
 from desvelo import ConcurrentMachine, at_rest, fault, operation
 
@@ -61,6 +62,14 @@ class LostUpdate(ConcurrentMachine):
     @at_rest()
     def every_deposit_counts(self):
         assert self.balance == self.deposited, f"{self.balance} of {self.deposited}"
+
+
+class DrawsOn(LostUpdate):
+    """A rule of it draws while it runs: its program cannot be taken again without Hypothesis."""
+
+    @rule(data=st.data())
+    def draw(self, data):
+        data.draw(st.integers(0, 100))
 
 
 class CheckThenInsert(ConcurrentMachine):
