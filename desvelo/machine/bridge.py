@@ -45,6 +45,28 @@ def failures() -> tuple[type[BaseException], ...]:
     return (Exception,) if outcomes is None else (Exception, outcomes.Failed)
 
 
+class TimedOut(KeyboardInterrupt):
+    """Carries the end of a test's time limit out of a loop that would go on with other tasks."""
+
+
+def guarded(call: Callable[[], Any], *, asynchronous: bool) -> Any:
+    """Let the end of a time limit leave the loop at once, before other tasks block it again.
+
+    The call is made when the task takes its first step: one that is cancelled before has made no
+    coroutine that nobody awaits.
+    """
+    return _guarded(call) if asynchronous else call()
+
+
+async def _guarded(call: Callable[[], Any]) -> Any:
+    try:
+        return await call()
+    except BaseException as error:
+        if is_time_out(error):
+            raise TimedOut(str(error)) from error
+        raise
+
+
 def is_time_out(error: BaseException) -> bool:
     """Tell whether pytest-timeout ended the test: then no example may be run again."""
     return not isinstance(error, Exception) and "pytest-timeout" in str(error)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from desvelo.machine.bridge import guarded
 from desvelo.machine.fault import Fault
 from desvelo.machine.journal import Journal
 from desvelo.machine.plan import Explicit, operation_deviations, plans, policy_for
@@ -97,7 +99,12 @@ class BuiltInRules(RuleBasedStateMachine):
     ) -> Operation:
         """Start an operation; `operation` makes rules that call this."""
         name = self._new_actor(function.__name__, deviations)
-        handle = self.world.start(name, lambda: function(self, **arguments))
+        handle = self.world.start(
+            name,
+            lambda: guarded(
+                lambda: function(self, **arguments), asynchronous=iscoroutinefunction(function)
+            ),
+        )
         self.journal.calls.append(Call(function.__name__, arguments, handle))
         return handle
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle
 
 from desvelo.errors import StepLimitReached, TargetError, WorldStuck
 from desvelo.execution import deadlock, failed_operation, hang, loop_failure
-from desvelo.failure import Deadlock, Failure, Hang
+from desvelo.failure import Failure
 from desvelo.machine import bridge
 from desvelo.machine.builtin import BuiltInRules
 from desvelo.machine.choose import next_step
@@ -24,30 +24,20 @@ from desvelo.machine.plan import current_rerun, draws_are_traced
 from desvelo.machine.report import BudgetSpent, MachineReport, collector
 from desvelo.machine.rerun import more_schedules
 from desvelo.machine.rules import PENDING
+from desvelo.machine.wrappers import (
+    MACHINERY,
+    concluding,
+    endless,
+    is_at_rest,
+    naming,
+    recording,
+    stuck,
+    vars_of,
+)
 from desvelo.oracle.leaks import left_open
 from desvelo.oracle.linearizability import check_history
 from desvelo.schedule.decisions import Recorder
 from desvelo.world import Operation, World
-
-
-_MACHINERY = frozenset(
-    {
-        "at_rest",
-        "check_all_invariants",
-        "come_to_rest",
-        "conclude",
-        "initialized",
-        "interleave",
-        "is_possible",
-        "journal",
-        "maker_of",
-        "run_check",
-        "run_in_world",
-        "start_operation",
-        "world",
-    }
-)
-"""Names that a machine of a user cannot have for anything of its own."""
 
 
 class ConcurrentMachine(BuiltInRules):
@@ -58,6 +48,7 @@ class ConcurrentMachine(BuiltInRules):
     Override ``async def setup(self)`` to start the system under test and
     ``async def shutdown(self)`` to stop it: what is still open after that is a leak.
 
+    >>> from desvelo import operation
     >>> class Counter(ConcurrentMachine):
     ...     async def setup(self):
     ...         self.hits = 0
@@ -69,7 +60,12 @@ class ConcurrentMachine(BuiltInRules):
     ...         seen = self.hits
     ...         await asyncio.sleep(0)
     ...         self.hits = seen + 1
-    >>> from desvelo.machine.rules import operation
+    >>> state = Counter()
+    >>> one, two = state.hit(), state.hit()
+    >>> state.settle()
+    >>> state.hits
+    1
+    >>> state.teardown()
     """
 
     pending: ClassVar[Bundle[Any]] = PENDING
@@ -122,7 +118,7 @@ class ConcurrentMachine(BuiltInRules):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        taken = sorted(_MACHINERY.intersection(vars(cls)))
+        taken = sorted(MACHINERY.intersection(vars(cls)))
         if taken:
             raise InvalidDefinition(
                 f"{cls.__name__}.{taken[0]} has a name that every concurrent machine uses for "
@@ -130,7 +126,7 @@ class ConcurrentMachine(BuiltInRules):
             )
         own = cls.__dict__.get("teardown")
         if own is not None and cls.__name__ != "ConcurrentMachine":
-            setattr(cls, "teardown", _concluding(own))  # noqa: B010 - a method, put in place of another
+            setattr(cls, "teardown", concluding(own))  # noqa: B010 - a method, put in place of another
 
     @classmethod
     def setup_state(cls) -> Any:
@@ -142,9 +138,9 @@ class ConcurrentMachine(BuiltInRules):
         for kept, initial in ((state.rules, False), (state.initializers, True)):
             for one in kept:
                 if not getattr(one.function, "_desvelo_recording", False):
-                    one.function = _recording(one.function, initial=initial)
+                    one.function = recording(one.function, initial=initial)
         state.invariants[:] = [
-            one if is_at_rest(one) else replace(one, function=_naming(one.function))
+            one if is_at_rest(one) else replace(one, function=naming(one.function))
             for one in state.invariants
         ]
         if not any(getattr(f, "_desvelo_operation", False) for f in vars_of(cls)):
@@ -299,12 +295,12 @@ class ConcurrentMachine(BuiltInRules):
             self.world.deciding = False
             self.journal.report = report = MachineReport.of(self, error)
             if error is not None:
-                self._shut_down_anyway()
+                self._shut_down_anyway(error)
             self.world.close()
             if error is not None and bridge.is_time_out(error):
                 # Hypothesis would run the example again, and nobody would end it this time.
-                collector().interrupted = error
-                raise BudgetSpent from error
+                collector().interrupted = cause = error.__cause__ or error
+                raise BudgetSpent from cause
             if error is not None and self.journal.rerun is None:
                 collector().ended(report)
         if error is None and self.journal.rerun is None:
@@ -321,8 +317,13 @@ class ConcurrentMachine(BuiltInRules):
             assert found.failure is not None
             raise found.failure.error
 
-    def _shut_down_anyway(self) -> None:
+    def _shut_down_anyway(self, error: BaseException) -> None:
         """Release what a failed or abandoned example holds; nobody judges it any more."""
+        if bridge.is_time_out(error):
+            # Somebody blocks for real: what has not begun must not begin and block again.
+            for operation in self.world.operations:
+                operation.done = True
+            return
         self.world.max_polls = self.world.selector.polls + 5_000
         with contextlib.suppress(Exception):
             self.world.call(self.shutdown)
@@ -395,71 +396,6 @@ class ConcurrentMachine(BuiltInRules):
         from desvelo.machine.search import make_test_case
 
         return make_test_case(cls)
-
-
-def is_at_rest(one: Any) -> bool:
-    """Tell whether an invariant looks only when nothing is in flight."""
-    return getattr(one.function, "_desvelo_at_rest", False)
-
-
-def stuck(what: str) -> Failure:
-    """Return the failure of a part of the machine that waits for ever."""
-    return Failure(
-        "deadlock", Deadlock(f"{what}() waits for something that never comes"), what, what
-    )
-
-
-def endless(what: str, limit: StepLimitReached) -> Failure:
-    """Return the failure of a part of the machine that never ends."""
-    return Failure("hang", Hang(f"{what}() never ends: {limit}"), what, what)
-
-
-def vars_of(cls: type) -> list[Any]:
-    """Return every attribute of a class and its bases."""
-    return [value for base in cls.__mro__ for value in vars(base).values()]
-
-
-def _recording(function: Callable[..., Any], *, initial: bool) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def step(self: ConcurrentMachine, **arguments: Any) -> Any:
-        __tracebackhide__ = True
-        self.journal.program.record(function.__name__, arguments, initial=initial)
-        if not hasattr(BuiltInRules, function.__name__):
-            self.journal.own_steps += 1
-        index = len(self.journal.program.results) - 1
-        result = function(self, **arguments)
-        self.journal.program.results[index] = result
-        return result
-
-    step._desvelo_recording = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
-    return step
-
-
-def _naming(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Remember which invariant runs, so that a failing one can be written as a step."""
-
-    @functools.wraps(function)
-    def check(self: ConcurrentMachine) -> Any:
-        __tracebackhide__ = True
-        self.journal.checking = function.__name__
-        result = function(self)
-        self.journal.checking = ""
-        return result
-
-    return check
-
-
-def _concluding(teardown: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Let a machine's own teardown run first, and conclude in any case."""
-
-    @functools.wraps(teardown)
-    def both(self: ConcurrentMachine) -> None:
-        try:
-            teardown(self)
-        finally:
-            self.conclude()
-
-    return both
 
 
 __all__ = ["ConcurrentMachine"]

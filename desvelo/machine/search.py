@@ -119,6 +119,9 @@ class _Search:
                 best = None if failed is None else self._shrunk(failed)
             if best is not None:
                 self._raise(best)
+        except BudgetSpent as spent:
+            # A time limit ended the test while the failure was made small: it is saved.
+            raise (spent.__cause__ or spent) from None
         finally:
             collect_with(before)
             if self._options.on_end is not None:

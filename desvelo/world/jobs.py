@@ -174,7 +174,7 @@ def describe_call(call: Callable[..., Any]) -> str:
     the work that is done in it) are seen through.
 
     >>> import functools
-    >>> describe_call(functools.partial(short_repr, 3))
+    >>> describe_call(functools.partial(short_repr, 3))  # doctest: +ELLIPSIS
     'short_repr (...jobs.py:...)'
     """
     for _ in range(_DEEPEST):

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+from typing import ClassVar
 
 import pytest
+import toys
 from hypothesis import Verbosity, assume, event, note, seed, settings, target
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidDefinition
@@ -17,7 +19,6 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-import toys
 from toys import Correct
 
 from desvelo import ConcurrentMachine, at_rest, fault, operation
@@ -236,11 +237,11 @@ def test_a_deadlock_is_found(find):
 
 def test_a_hang_is_found(find):
     class Endless(Empty):
-        world_options = {"max_polls": 300}
+        world_options: ClassVar = {"max_polls": 300}
 
         @operation()
         async def spin(self):
-            while True:
+            while True:  # noqa: ASYNC110 - that is the bug
                 await asyncio.sleep(0)
 
     done = find(Endless, examples=30)
@@ -406,7 +407,7 @@ def test_note_event_and_target_work_inside_rules(find):
 
 def test_assume_ends_an_example_and_nothing_else(find):
     class Picky(Correct):
-        worlds = []
+        worlds: ClassVar = []
 
         @rule(n=st.integers(0, 5))
         def pick(self, n):
@@ -493,7 +494,7 @@ def test_profiles_of_the_user_are_used_without_a_deadline():
         settings.load_profile(name)
 
 
-def test_our_profile_is_neither_derandomized_nor_without_database_where_CI_is_set():
+def test_our_profile_is_neither_derandomized_nor_without_database_where_ci_is_set():
     name = settings.get_current_profile_name()
     try:
         settings.load_profile("ci")
