@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from benchmarks.bugs import BUGS, Bug
 from desvelo.execution import Settings, execute
-from desvelo.explore import scale_of, young_garbage_only
+from desvelo.exploration import scale_of, young_garbage_only
 from desvelo.scenario import Scenario, load_scenario
 from desvelo.schedule.policy import Fifo, Scale, make_policy
 from desvelo.world.boundary import Boundary

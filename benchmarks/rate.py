@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 from desvelo.execution import Settings, execute
-from desvelo.explore import scale_of, young_garbage_only
+from desvelo.exploration import scale_of, young_garbage_only
 from desvelo.scenario import Scenario
 from desvelo.schedule.policy import Fifo, make_policy
 from desvelo.world.boundary import Boundary

@@ -6,7 +6,7 @@ import statistics
 import time
 
 from benchmarks.bugs import BUGS
-from desvelo.explore import Progress, explore
+from desvelo.exploration import Progress, explore
 
 SEEDS = 20
 

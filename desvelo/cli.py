@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from desvelo.errors import DesveloError, FindingFileError, ReplayDiverged, TargetError, UsageError
 
 if TYPE_CHECKING:
-    from desvelo.explore import Progress
+    from desvelo.exploration import Progress
     from desvelo.finding.finding import Finding
 
 NOTHING, FOUND, USAGE, NOT_RUN = 0, 1, 2, 3
@@ -203,7 +203,7 @@ def _add_real_timeout(parser: argparse.ArgumentParser) -> None:
 
 def _explore(options: argparse.Namespace) -> int:
     from desvelo.errors import LoopBlocked
-    from desvelo.explore import Progress, explore
+    from desvelo.exploration import Progress, explore
     from desvelo.scenario import load_scenario
     from desvelo.watchdog import Watchdog
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from desvelo.errors import DesveloError, TargetError, UsageError
 
 GROUP = "desvelo.targets"
+DEFAULT = "vigia_reference"
 
 _current: Any = None
 _current_name: str | None = None
@@ -78,9 +83,45 @@ def choose_target(name: str) -> Any:
     return _current
 
 
-def current_target(default: str = "vigia_reference") -> Any:
-    """Return the target of this run; the default when none was chosen."""
-    return _current if _current is not None else choose_target(default)
+@contextmanager
+def using_target(name: str) -> Iterator[Any]:
+    """Make another target the current one for a while.
+
+    >>> with using_target("vigia_reference:stale-cache-fill") as target:
+    ...     target.name
+    'vigia_reference:stale-cache-fill'
+    """
+    global _current, _current_name
+    before = _current, _current_name
+    try:
+        yield choose_target(name)
+    finally:
+        _current, _current_name = before
+
+
+def current_target() -> Any:
+    """Return the target of this run: the chosen one, or that of the configuration."""
+    return _current if _current is not None else choose_target(configured_target(Path.cwd()))
+
+
+def configured_target(folder: Path) -> str:
+    """Return ``target`` of ``[tool.desvelo]`` in the nearest ``pyproject.toml``, or the default.
+
+    Raises `UsageError` when that file cannot be read or the value is no text.
+    """
+    for place in (folder, *folder.resolve().parents):
+        file = place / "pyproject.toml"
+        if not file.is_file():
+            continue
+        try:
+            table = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{file} cannot be read: {error}") from error
+        name = table.get("tool", {}).get("desvelo", {}).get("target", DEFAULT)
+        if not isinstance(name, str):
+            raise UsageError(f"{file}: target in [tool.desvelo] is {name!r}; it must be a name")
+        return name
+    return DEFAULT
 
 
 def current_target_name() -> str | None:

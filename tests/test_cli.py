@@ -183,7 +183,7 @@ def test_ctrl_c_ends_it_without_a_traceback(scenario, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_Reporter", lambda: types.SimpleNamespace(close=lambda: None))
-    engine = sys.modules["desvelo.explore"]
+    engine = sys.modules["desvelo.exploration"]
     monkeypatch.setattr(engine, "execute", lambda *a, **o: interrupt(None))
     assert run("explore", scenario(CORRECT), "--progress") == cli.INTERRUPTED
     assert capsys.readouterr().err.splitlines()[-1] == "desvelo: interrupted"
@@ -271,7 +271,7 @@ def test_the_watchdog_does_nothing_outside_the_main_thread():
 
 
 def test_a_blocked_loop_is_no_error_that_the_target_can_swallow(scenario):
-    from desvelo.explore import explore
+    from desvelo.exploration import explore
 
     with pytest.raises(LoopBlocked, match="in spin"), Watchdog(0.3):
         explore(scenario(SPINS, "spins"), max_seconds=5)

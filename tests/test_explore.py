@@ -16,7 +16,7 @@ import pytest
 
 from desvelo import explore
 from desvelo.errors import TargetError, UsageError
-from desvelo.explore import Progress
+from desvelo.exploration import Progress
 from desvelo.finding.shrink import Shrinker
 
 ROOT = Path(__file__).parent.parent
@@ -368,7 +368,7 @@ def test_a_class_that_needs_arguments_is_refused():
 def test_a_fresh_seed_is_drawn_when_none_is_given(monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        sys.modules["desvelo.explore"], "_fresh_seed", lambda: drawn.append(1) or b"\0\0\0\7"
+        sys.modules["desvelo.exploration"], "_fresh_seed", lambda: drawn.append(1) or b"\0\0\0\7"
     )
     explore(Sound, max_executions=2)
     explore(Sound, max_executions=2, seed=7)

@@ -121,7 +121,7 @@ class Interleaving:
     def run(self) -> None:
         """Run it; raises the error of the target when it fails."""
         from desvelo.execution import Settings, execute
-        from desvelo.explore import young_garbage_only
+        from desvelo.exploration import young_garbage_only
         from desvelo.schedule.policy import Fifo, Recorded
         from desvelo.world.boundary import Boundary
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def replay(finding: Finding) -> Replay:
     """Replay a finding of `desvelo.explore`; raises `ReplayDiverged` when the code has changed."""
     from desvelo.execution import execute
-    from desvelo.explore import young_garbage_only
+    from desvelo.exploration import young_garbage_only
     from desvelo.schedule.policy import Fifo, Recorded
     from desvelo.story.details import every_step
     from desvelo.story.story import tell
@@ -88,7 +88,7 @@ def scenario_of(finding: Finding) -> Scenario:
 def settings_of(finding: Finding) -> Settings:
     """Return the settings that a finding was made with."""
     from desvelo.execution import Settings
-    from desvelo.explore import files_to_trace
+    from desvelo.exploration import files_to_trace
 
     known = finding.settings
     return Settings(
@@ -204,8 +204,8 @@ def _the_file(finding: Finding) -> str:
 
 
 def _place(site: str) -> str:
-    """Strip the line: code above it may have moved."""
-    return re.sub(r":\d+", "", site)
+    """Strip the line, for code above it may have moved, and the folders, which differ by place."""
+    return re.sub(r":\d+", "", site).rpartition("/")[2]
 
 
 def _and(names: list[str]) -> str:

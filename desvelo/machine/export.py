@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +28,24 @@ def as_machine_test(finding: Finding) -> str:
         )
     story = [f"# {line}".rstrip() for line in finding.story().splitlines()]
     steps = [line for line in finding.inputs if line != "state.teardown()"][1:]
-    chosen = f'    choose_target("{finding.target}")\n' if finding.target else ""
-    imports = "from desvelo.targets import choose_target\n" if finding.target else ""
-    body = "\n".join(f"        {line}" for line in steps) or "        pass"
+    chosen = f'    with using_target("{finding.target}"):\n' if finding.target else ""
+    imports = "from desvelo.targets import using_target\n" if finding.target else ""
+    indent = " " * (8 if chosen else 4)
+    body = "\n".join(f"{indent}    {line}" for line in steps) or f"{indent}    pass"
     return (
         '"""A failure that a concurrent machine found, as a test that stays."""\n\n'
-        f"from {module} import {name.partition('.')[0]}\n{imports}\n"
+        f"{imports}from {module} import {name.partition('.')[0]}\n\n"
         + "\n".join(story)
-        + f"\n\n\ndef test_{machine.__name__.lower()}_{finding.kind.replace('-', '_')}():\n"
-        f"{chosen}    state = {name}()\n    try:\n{body}\n    finally:\n        state.teardown()\n"
+        + f"\n\n\ndef test_{_words(machine.__name__)}_{finding.kind.replace('-', '_')}():\n"
+        f"{chosen}{indent}state = {name}()\n{indent}try:\n{body}\n"
+        f"{indent}finally:\n{indent}    state.teardown()\n"
     ).replace(os.linesep, "\n")
+
+
+def _words(name: str) -> str:
+    """Write the name of a class as that of a function.
+
+    >>> _words("WebhookDelivery")
+    'webhook_delivery'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -6,7 +6,6 @@ left is then cut out of the choice sequence step by step, and Hypothesis takes o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,25 +23,26 @@ Fails = Callable[[Program, Schedule], bool]
 
 
 def fewest_steps(
-    program: Program, schedule: Schedule, fails: Fails, *, max_seconds: float = 4.0
+    program: Program, schedule: Schedule, fails: Fails, *, max_runs: int = 250
 ) -> list[int]:
-    """Return the indexes of steps that are enough, dropping large pieces before small ones."""
-    until = time.perf_counter() + max_seconds
+    """Return the indexes of steps that are enough, dropping large pieces before small ones.
+
+    The bound is on runs, not on time: the same failure must become the same finding everywhere.
+    """
+    runs = 0
     kept = list(range(len(program.steps)))
     chunk = max(len(kept) // 2, 1)
     while True:
         start, dropped = len(kept) - chunk, False
-        while start > -chunk and time.perf_counter() < until:
+        while start > -chunk and runs < max_runs:
             piece = kept[max(start, 0) : start + chunk]
             rest = [index for index in kept if index not in piece or program.steps[index].initial]
-            if (
-                len(rest) < len(kept)
-                and closed(program, rest)
-                and fails(*without(program, schedule, rest))
-            ):
-                kept, dropped = rest, True
+            if len(rest) < len(kept) and closed(program, rest):
+                runs += 1
+                if fails(*without(program, schedule, rest)):
+                    kept, dropped = rest, True
             start -= chunk
-        if time.perf_counter() >= until or (chunk == 1 and not dropped):
+        if runs >= max_runs or (chunk == 1 and not dropped):
             return kept
         chunk = max(chunk // 2, 1)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def replay_machine(finding: Finding) -> Replay:
     """Replay a finding of a machine; raises `ReplayDiverged` when the code has changed."""
-    from desvelo.explore import young_garbage_only
+    from desvelo.exploration import young_garbage_only
 
     name = finding.path or "this finding"
     if current_target_name() is None and finding.target is not None:
@@ -49,6 +49,8 @@ def replay_machine(finding: Finding) -> Replay:
         _compare(finding, machine, ran, str(name))
         again = ran
         if ran.program.repeatable:
+            # The first traced run of a process reads sources; what was recorded came later.
+            run_schedule(machine, ran.program, finding.schedule, trace=True)
             again = run_schedule(machine, ran.program, finding.schedule, trace=True)
         outcome = outcome_of(again)
         result = judge(finding, outcome, changed=changes_of(finding))

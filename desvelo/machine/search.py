@@ -59,7 +59,7 @@ def make_test_case(machine: type[ConcurrentMachine]) -> Any:
 
 def run_machine(machine: type[ConcurrentMachine], settings: Settings, *, test_id: str = "") -> None:
     """Search with a machine; raises the failure, with its story as a note, when one is found."""
-    from desvelo.explore import young_garbage_only
+    from desvelo.exploration import young_garbage_only
 
     __tracebackhide__ = True
     settings = _without_deadline(settings)

@@ -9,7 +9,6 @@ calls, one deviation" says more than a program that waits for the right moment.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,17 +31,17 @@ if TYPE_CHECKING:
     from desvelo.machine.concurrent import ConcurrentMachine
     from desvelo.machine.program import Program
 
-SHRINK_SECONDS = 8.0
-"""Real seconds that Hypothesis may spend on making a failing example small."""
+SHRINK_EXAMPLES = 600
+"""Examples that Hypothesis may try to make a failing one small.
 
-PATIENCE = 2.0
-"""Real seconds without anything smaller after which it gives up."""
+All bounds here are on runs, not on time: one seed gives one finding on every machine.
+"""
 
-TRADE_SECONDS = 3.0
-"""Real seconds for trading steps for deviations."""
+PATIENCE = 150
+"""Examples without anything smaller after which it gives up."""
 
-TRADE_RUNS = 300
-"""Deviations that are tried in the place of one step."""
+TRADE_RUNS = 400
+"""Runs for trading steps for deviations, in all."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Smaller:
     def _fewest_deviations(self, best: Best) -> Best:
         """Search from below for fewer or milder deviations of a fixed program."""
         report = best.report
-        minimum = self._shrinker(report, max_runs=800, max_seconds=5.0).shrink()
+        minimum = self._shrinker(report, max_runs=500).shrink()
         if minimum.schedule == report.schedule and best.choices == report.choices:
             return best
         choices = splice(report.choices, report.places, report.drawn, minimum.schedule)
@@ -136,7 +135,7 @@ class Smaller:
 
     def _without_waiting(self, best: Best) -> Best:
         """Drop steps that one more deviation can stand for: those that wait, then any other."""
-        until = time.perf_counter() + TRADE_SECONDS
+        budget = [TRADE_RUNS]
         traded = True
         while traded:
             traded = False
@@ -149,24 +148,24 @@ class Smaller:
             ]
             pieces = [waiting] if len(waiting) > 1 else []
             for piece in (*pieces, *([index] for index in (*waiting, *others))):
-                smaller = self._trade(best, piece, until)
+                smaller = self._trade(best, piece, budget)
                 if smaller is not None:
                     best, traded = self._fewest_steps(smaller), True
                     break
         return best
 
-    def _trade(self, best: Best, piece: Sequence[int], until: float) -> Best | None:
+    def _trade(self, best: Best, piece: Sequence[int], budget: list[int]) -> Best | None:
         report = best.report
         kept = [index for index in range(len(report.program.steps)) if index not in piece]
-        if time.perf_counter() > until or not closed(report.program, kept):
+        if budget[0] <= 0 or not closed(report.program, kept):
             return None
         program, schedule = without(report.program, report.schedule, kept)
         if not any(step.actors for step in program.steps):
             return None
-        found = self._one_more(program, schedule, until)
+        found = self._one_more(program, schedule, budget)
         return None if found is None else self._confirmed(splice_cut(report, kept, found))
 
-    def _one_more(self, program: Program, schedule: Schedule, until: float) -> Schedule | None:
+    def _one_more(self, program: Program, schedule: Schedule, budget: list[int]) -> Schedule | None:
         """Return a schedule with at most one deviation more under which a program fails."""
         plain = run_schedule(self._machine, program, schedule, trace=True)
         if self.fails(plain):
@@ -175,13 +174,12 @@ class Smaller:
         keys = [key for key in keys_of(plain.kinds or ()) if key not in taken]
         keys.sort(key=lambda key: key.kind != "arrive")
         values = {kind: [*values_of(kind, plain.polls + 2)] for kind in {k.kind for k in keys}}
-        runs = 0
         for value in sorted({one for several in values.values() for one in several}):
             for key in keys:
                 if value not in values[key.kind]:
                     continue
-                runs += 1
-                if runs > TRADE_RUNS or time.perf_counter() > until:
+                budget[0] -= 1
+                if budget[0] < 0:
                     return None
                 more = Schedule([*schedule.deviations, Deviation(key, value)], schedule.seed)
                 if self._runs(program, more):
@@ -192,16 +190,15 @@ class Smaller:
 
     def _shrink_together(self, best: Best) -> Best:
         """Let Hypothesis shrink program, payloads and deviations in one choice sequence."""
-        now = time.perf_counter()
-        until, last = now + SHRINK_SECONDS, now
+        tried = last = 0
         smallest: MachineReport | None = None
 
         def watch(report: MachineReport) -> None:
-            nonlocal smallest, last
-            now = time.perf_counter()
+            nonlocal smallest, last, tried
+            tried += 1
             if self.fails(report) and (smallest is None or size_of(report) < size_of(smallest)):
-                smallest, last = report, now
-            if now > until or now - last > PATIENCE:
+                smallest, last = report, tried
+            if tried > SHRINK_EXAMPLES or tried - last > PATIENCE:
                 raise BudgetSpent
 
         settings = Settings(

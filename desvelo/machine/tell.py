@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from desvelo.execution import Outcome
-from desvelo.explore import dense, rows_of
+from desvelo.exploration import dense, rows_of
 from desvelo.finding.finding import Finding
 from desvelo.finding.source import source_hash
 from desvelo.machine.bridge import Choice, choices_to_json

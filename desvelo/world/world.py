@@ -132,9 +132,7 @@ class World:
         behind: bool = False,
     ) -> None:
         """Make something possible; the schedule decides when it is seen."""
-        self.selector.post(
-            kind, actor, fire, delay_ns=delay_ns, unhurried=unhurried, behind=behind
-        )
+        self.selector.post(kind, actor, fire, delay_ns=delay_ns, unhurried=unhurried, behind=behind)
 
     @property
     def now_ns(self) -> int:

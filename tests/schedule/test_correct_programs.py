@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from desvelo.execution import Settings, execute
-from desvelo.explore import scale_of, young_garbage_only
+from desvelo.exploration import scale_of, young_garbage_only
 from desvelo.failure import describe_traceback
 from desvelo.scenario import Scenario
 from desvelo.schedule.policy import POLICIES, Fifo, make_policy

@@ -9,7 +9,7 @@ import pytest
 
 from desvelo.errors import UsageError
 from desvelo.execution import Outcome, Settings, execute
-from desvelo.explore import scale_of, young_garbage_only
+from desvelo.exploration import scale_of, young_garbage_only
 from desvelo.scenario import Scenario
 from desvelo.schedule.decisions import ORDERS, Schedule
 from desvelo.schedule.policy import (

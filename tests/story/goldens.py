@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from desvelo.execution import Settings, execute
-from desvelo.explore import young_garbage_only
+from desvelo.exploration import young_garbage_only
 from desvelo.finding.finding import Finding
 from desvelo.scenario import load_scenario
 from desvelo.schedule.decisions import Deviation, Key, Schedule
