@@ -246,7 +246,7 @@ def _explore(options: argparse.Namespace) -> int:
 def _tell(finding: Finding, stream: Any) -> None:
     print(finding.story() or finding.summary(), file=stream)
     print(
-        f"\nSeen first in execution {finding.executions} after {finding.seconds:.1f} s.",
+        f"\nSeen first in execution {finding.executions} after {finding.seconds:.2f} s.",
         file=stream,
     )
     if finding.path is not None and finding.replays:
@@ -393,8 +393,10 @@ def _export(options: argparse.Namespace) -> int:
     from desvelo.finding.export import export
     from desvelo.finding.finding import Finding
 
-    written = export(Finding.load(options.file), options.output, force=options.force)
-    print(f"wrote {written}; it fails until the race is gone: pytest {shlex.quote(str(written))}")
+    finding = Finding.load(options.file)
+    written = export(finding, options.output, force=options.force)
+    command = f"pytest {shlex.quote(str(written))}"
+    print(f"wrote {written}; it fails until the {finding.kind} is gone: {command}")
     return NOTHING
 
 

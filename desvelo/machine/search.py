@@ -191,6 +191,9 @@ class _Search:
         traces = [self._again(failed) for _ in range(2)]
         if not _agree(smaller, traces):
             self._raise_nondeterminism(failed, traces)
+        if Phase.shrink not in self._settings.phases:
+            choices = splice(failed.choices, failed.places, failed.drawn, failed.schedule)
+            return Best(failed, tuple(choices))
         return smaller.shrink()
 
     def _again(self, report: MachineReport, *, plain: bool = False) -> MachineReport | None:

@@ -54,7 +54,8 @@ def summary(explored: Sequence[Explored], findings: Sequence[Finding], width: in
             parts.append("")
         if finding.path is not None:
             parts.append(f"   saved:  {finding.path}")
-        parts.append(f"   replay: {replay_command(finding)}")
+        if finding.replays:
+            parts.append(f"   replay: {replay_command(finding)}")
     return "\n".join(parts)
 
 

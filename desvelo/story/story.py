@@ -50,6 +50,7 @@ LEGEND = {
 MANY = 50
 _AFTERWARDS = ("check", "teardown", "loop")
 _ENDLESS = {"running": "never ends", "waiting": "never starts"}
+_WHO = {"check": "check()", "teardown": "teardown()", "loop": "something in the event loop"}
 
 
 def tell(finding: Finding, outcome: Outcome, plain: Outcome) -> str:
@@ -109,7 +110,7 @@ class _Story:
         failure = self._failure
         if failure is not None and failure.where and failure.error.__traceback__ is not None:
             site = self._short(failure.site.partition(" in ")[0])
-            who = f"{failure.where}()" if failure.where in ("check", "teardown") else failure.where
+            who = _WHO.get(failure.where, failure.where)
             lines.append(
                 f"Then {who} fails at {site}:" if site != "unknown" else f"Then {who} fails:"
             )
