@@ -125,10 +125,11 @@ def _add_explore(commands: Any) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="make the search itself repeatable")
     parser.add_argument(
         "--trace",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         metavar="MODULE",
-        help="show the lines of this module too (may be given several times)",
+        help="show the lines of these modules too (may be given several times)",
     )
     parser.add_argument(
         "--save",

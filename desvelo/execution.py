@@ -133,6 +133,11 @@ class _Run:
                 raise TargetError(
                     f"scenario {scenario.name!r}: setup() waits for something that never comes"
                 ) from error
+            if isinstance(error, StepLimitReached):
+                raise TargetError(
+                    f"scenario {scenario.name!r}: what setup() started never comes to rest "
+                    f"({error}); it spins without waiting, so nothing else can be told from it"
+                ) from error
             if isinstance(error, (UnsupportedInWorld, OutsideWorldError)):
                 raise TargetError(
                     f"scenario {scenario.name!r} cannot run in the simulated world: {error}"

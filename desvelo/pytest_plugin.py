@@ -122,7 +122,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     findings = [found for one in told for path in one["findings"] for found in _loaded(path)]
     terminalreporter.section("desvelo")
     width = terminalreporter._tw.fullwidth  # noqa: SLF001 - its own summary has no other
-    for line in summary(explored, findings, width).splitlines():
+    failed = bool(terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"))
+    for line in summary(explored, findings, width, complete=not failed).splitlines():
         terminalreporter.write_line(line)
 
 

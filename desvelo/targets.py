@@ -66,6 +66,10 @@ def load_target(name: str) -> Any:
     except (KeyError, LookupError, ValueError) as error:
         message = error.args[0] if error.args else error
         raise UsageError(f"target {name!r}: {message}") from error
+    except Exception as error:
+        raise TargetError(
+            f"target {name!r} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _no_such_target(name: str, known: dict[str, str]) -> str:

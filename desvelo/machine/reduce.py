@@ -115,6 +115,23 @@ def _value(value: Any, position: dict[int, int]) -> Any:
     return value
 
 
+def neighbours_swapped(program: Program) -> list[list[int]]:
+    """Return the orders in which two neighbouring steps have changed places.
+
+    >>> neighbours_swapped(Program([Step("a", {}, initial=True), Step("b", {}), Step("c", {})]))
+    [[0, 2, 1]]
+    """
+    orders = []
+    for first in range(len(program.steps) - 1):
+        one, two = program.steps[first], program.steps[first + 1]
+        if one.initial or two.initial or first in two.uses():
+            continue
+        order = list(range(len(program.steps)))
+        order[first], order[first + 1] = first + 1, first
+        orders.append(order)
+    return orders
+
+
 def closed(program: Program, kept: Sequence[int]) -> bool:
     """Tell whether every step refers only to steps that are kept."""
     inside = set(kept)

@@ -90,6 +90,8 @@ class Collector:
     """Counts examples and keeps the last failure of one search."""
 
     executions: int = 0
+    calls: int = 0
+    """Operations that were started in examples that Hypothesis drew."""
     failed: MachineReport | None = None
     deadline: float | None = None
     started: float = field(default_factory=time.perf_counter)
@@ -104,6 +106,7 @@ class Collector:
         """Take note of an example; raises `BudgetSpent` when the time is over."""
         if not report.control:
             self.count(report.schedule)
+            self.calls += len(report.calls)
         if report.failure is not None:
             self.found(report)
         elif not self.in_time():

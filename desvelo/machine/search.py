@@ -119,6 +119,12 @@ class _Search:
                 best = None if failed is None else self._shrunk(failed)
             if best is not None:
                 self._raise(best)
+            if self._collector.executions and not self._collector.calls:
+                raise UsageError(
+                    f"{self._machine.__name__}: no operation was started in "
+                    f"{self._collector.executions} executions, so nothing was tested; see whether "
+                    "its strategies can yield a value and its preconditions can hold"
+                )
         except BudgetSpent as spent:
             # A time limit ended the test while the failure was made small: it is saved.
             raise (spent.__cause__ or spent) from None

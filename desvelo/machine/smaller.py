@@ -22,10 +22,17 @@ from desvelo.machine import bridge
 from desvelo.machine.choose import WAITING
 from desvelo.machine.draw import Watching, draw_again
 from desvelo.machine.plan import splice
-from desvelo.machine.reduce import closed, fewest_steps, splice_cut, without
+from desvelo.machine.reduce import (
+    closed,
+    fewest_steps,
+    neighbours_swapped,
+    splice_cut,
+    without,
+)
 from desvelo.machine.report import BudgetSpent, MachineReport, collect_with
-from desvelo.machine.rerun import run_schedule
+from desvelo.machine.rerun import run_again, run_schedule
 from desvelo.schedule.decisions import Deviation, Key, Schedule
+from desvelo.schedule.policy import Scale, make_policy
 
 if TYPE_CHECKING:
     from desvelo.machine.concurrent import ConcurrentMachine
@@ -39,6 +46,10 @@ All bounds here are on runs, not on time: one seed gives one finding on every ma
 
 PATIENCE = 150
 """Examples without anything smaller after which it gives up."""
+
+LUCK_RUNS = 1200
+LUCK_TRIES = 40
+"""Runs, in all and for each step, of drawing another schedule for a program with a step less."""
 
 TRADE_RUNS = 400
 """Runs for trading steps for deviations, in all."""
@@ -72,8 +83,11 @@ class Smaller:
                 failed, tuple(splice(failed.choices, failed.places, failed.drawn, failed.schedule))
             )
         )
+        best = self._by_luck(best)
         best = self._shrink_together(best)
-        return self._thin_out(best)
+        best = self._thin_out(best)
+        swapped = self._in_another_order(best)
+        return best if swapped is best else self._thin_out(swapped)
 
     def fails(self, report: MachineReport | None) -> bool:
         """Tell whether a report shows this failure."""
@@ -112,10 +126,10 @@ class Smaller:
         _, schedule = without(report.program, report.schedule, kept)
         return self._confirmed(splice_cut(report, kept, schedule)) or best
 
-    def _fewest_deviations(self, best: Best) -> Best:
+    def _fewest_deviations(self, best: Best, *, max_runs: int = 500) -> Best:
         """Search from below for fewer or milder deviations of a fixed program."""
         report = best.report
-        minimum = self._shrinker(report, max_runs=500).shrink()
+        minimum = self._shrinker(report, max_runs=max_runs).shrink()
         if minimum.schedule == report.schedule and best.choices == report.choices:
             return best
         choices = splice(report.choices, report.places, report.drawn, minimum.schedule)
@@ -153,6 +167,58 @@ class Smaller:
                     best, traded = self._fewest_steps(smaller), True
                     break
         return best
+
+    def _by_luck(self, best: Best) -> Best:
+        """Drop steps that the schedule needs, not the failure: without them draw another one."""
+        budget = LUCK_RUNS
+        index = len(best.report.program.steps) - 1
+        while index > 0 and budget > 0 and best.report.program.repeatable:
+            report = best.report
+            kept = [other for other in range(len(report.program.steps)) if other != index]
+            step = report.program.steps[index]
+            index -= 1
+            if step.initial or not closed(report.program, kept):
+                continue
+            program, schedule = without(report.program, report.schedule, kept)
+            calls = sum(len(one.actors) for one in program.steps)
+            if not calls:
+                continue
+            scale = Scale(decisions=max(report.decisions, 1), polls=report.polls, arrivals=calls)
+            for seed in range(LUCK_TRIES):
+                budget -= 1
+                policy = make_policy("mix", seed, scale)
+                again = run_again(self._machine, program, policy, schedule.seed)
+                if not self.fails(again):
+                    continue
+                smaller = self._confirmed(splice_cut(report, kept, again.schedule))
+                if smaller is not None:
+                    best = self._fewest_deviations(smaller, max_runs=150)
+                    index = min(index, len(best.report.program.steps) - 1)
+                    break
+        return best
+
+    def _in_another_order(self, best: Best) -> Best:
+        """Swap neighbouring steps where that spares a deviation: the later call written later."""
+        found = True
+        while found and best.report.schedule.deviations:
+            found = False
+            for order in neighbours_swapped(best.report.program):
+                smaller = self._with_fewer_deviations(best, order)
+                if smaller is not None:
+                    best, found = smaller, True
+                    break
+        return best
+
+    def _with_fewer_deviations(self, best: Best, order: Sequence[int]) -> Best | None:
+        report = best.report
+        program, schedule = without(report.program, report.schedule, order)
+        deviations = schedule.deviations
+        fewer = [(), *([*deviations[:i], *deviations[i + 1 :]] for i in range(len(deviations)))]
+        for candidate in fewer:
+            less = Schedule(candidate, schedule.seed)
+            if self._runs(program, less):
+                return self._confirmed(splice_cut(report, order, less))
+        return None
 
     def _trade(self, best: Best, piece: Sequence[int], budget: list[int]) -> Best | None:
         report = best.report

@@ -31,7 +31,13 @@ class Explored:
         return self.executions / self.seconds if self.seconds > 0 else 0.0
 
 
-def summary(explored: Sequence[Explored], findings: Sequence[Finding], width: int = 100) -> str:
+def summary(
+    explored: Sequence[Explored],
+    findings: Sequence[Finding],
+    width: int = 100,
+    *,
+    complete: bool = True,
+) -> str:
     """Return the summary as text: a table of what was explored, then each finding.
 
     >>> print(summary([Explored("test_webhook", 1200, 830, 2.5)], []))
@@ -43,7 +49,7 @@ def summary(explored: Sequence[Explored], findings: Sequence[Finding], width: in
     if explored:
         parts.append(_table(explored, width))
     if not findings:
-        parts.append("nothing found")
+        parts.append("nothing found" if complete else "not every test came to its end")
         return "\n".join(parts)
     for number, finding in enumerate(findings, 1):
         parts.append("")

@@ -491,10 +491,10 @@ def check_port(call: str, port: int) -> None:
     >>> check_port("bind", 65536)
     Traceback (most recent call last):
         ...
-    OverflowError: bind(): port must be 0-65535.
+    OverflowError: bind(): port must be 0-65535, not 65536; choose another port
     """
     if not 0 <= port <= 65535:
-        raise OverflowError(f"{call}(): port must be 0-65535.")
+        raise OverflowError(f"{call}(): port must be 0-65535, not {port}; choose another port")
 
 
 def acting(connection: Connection | None, *, client: bool) -> str:

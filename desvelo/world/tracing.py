@@ -31,6 +31,8 @@ MAX_ROWS = 20_000
 """Statements kept of one execution: a target that spins must not fill the memory."""
 
 _MISSING = object()
+_UNREADABLE = object()
+"""A value behind a key that cannot be computed without running the target's code."""
 _UNEVENTFUL = (StopIteration, StopAsyncIteration, GeneratorExit)
 _RESUME = dis.opmap["RESUME"]
 _SUSPENSIONS = (dis.opmap["YIELD_VALUE"], _RESUME)
@@ -295,8 +297,10 @@ class LineTracer:
                 value = _item(base, hop.slice, variables)
             else:
                 return None
-            if value is _MISSING and hop is not path.hops[-1]:
+            if (value is _MISSING or value is _UNREADABLE) and hop is not path.hops[-1]:
                 return None
+        if value is _UNREADABLE:
+            return None
         if value is _MISSING:
             return _Place(keys, None, lasting=lasting) if path.stored else None
         if isinstance(value, (*CONTAINERS, *PRIMITIVES)) or not is_plain(value):
@@ -368,9 +372,9 @@ def _item(base: Any, index: ast.expr, variables: Any) -> Any:
     elif isinstance(index, ast.Name) and index.id in variables:
         key = variables[index.id]
     else:
-        return _MISSING
+        return _UNREADABLE
     if type(key) not in (int, str, bytes, bool, float, type(None)):
-        return _MISSING
+        return _UNREADABLE
     try:
         return dict.get(base, key, _MISSING) if isinstance(base, dict) else base[key]
     except (LookupError, TypeError):

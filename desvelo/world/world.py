@@ -34,6 +34,9 @@ T = TypeVar("T")
 LATENCY = 0.1
 """Virtual seconds by which the arrival of something under way may be late."""
 
+SETTLING = 5
+"""Latencies of virtual time after which what still ticks is taken for a heartbeat."""
+
 MAX_POLLS = 50_000
 """Loop iterations after which an execution counts as one that never ends."""
 
@@ -99,6 +102,7 @@ class World:
         self._ready_pool = ReadyPool(self) if mode == "any-order" else None
         if self._ready_pool is not None:
             self.on_poll = self._ready_pool.on_poll
+        self._has_heartbeat = False
         self._stop_at: int | None = None
         self.closed = False
 
@@ -207,7 +211,8 @@ class World:
 
     def settle(self) -> None:
         """Run until nothing is under way: no delivery, no job, no step; timers may remain."""
-        self._inside(lambda: self._run_polls(self.max_polls))
+        until = self.clock.now_ns + SETTLING * self.latency_ns
+        self._inside(lambda: self._run_polls(self.max_polls, until))
 
     def elapse(self, seconds: float) -> None:
         """Let virtual time pass."""
@@ -217,13 +222,16 @@ class World:
 
         self.run(wait())
 
-    def _run_polls(self, polls: int) -> None:
+    def _run_polls(self, polls: int, until_ns: int = 1 << 62) -> None:
         before, stop_at = self.on_poll, self.selector.polls + polls
         loop, selector = self.loop, self.selector
 
         def look() -> None:
             if before is not None:
                 before()
+            if self.clock.now_ns > until_ns and self._rests():
+                # Near timers again and again: a heartbeat, which is no work under way.
+                self._has_heartbeat = True
             if selector.polls >= stop_at or self.is_quiet():
                 loop.stop()
 
@@ -237,14 +245,22 @@ class World:
             self.on_poll = before
 
     def is_quiet(self) -> bool:
-        """Tell whether nothing is ready, under way or about to be woken by a near timer."""
-        loop = self.loop
-        if loop._ready or self.selector.busy() or self.jobs.under_way:
+        """Tell whether nothing is ready, under way or about to be woken by a near timer.
+
+        The timers of a heartbeat, which always come again soon, do not count.
+        """
+        if not self._rests():
             return False
-        if self._ready_pool is not None and self._ready_pool.busy():
-            return False
-        timers = loop.scheduled
+        timers = self.loop.scheduled
+        if self._has_heartbeat:
+            return True
         return not timers or timers[0].when() * 1e9 > self.clock.now_ns + self.latency_ns
+
+    def _rests(self) -> bool:
+        """Tell whether only timers are left."""
+        if self.loop._ready or self.selector.busy() or self.jobs.under_way:
+            return False
+        return self._ready_pool is None or not self._ready_pool.busy()
 
     def _inside(self, action: Callable[[], Any]) -> Any:
         if self.closed:

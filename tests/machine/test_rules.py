@@ -22,9 +22,11 @@ from hypothesis.stateful import (
 from toys import Correct
 
 from desvelo import ConcurrentMachine, at_rest, fault, operation
+from desvelo.errors import UsageError
 from desvelo.failure import Deadlock, Hang, Leak
 from desvelo.machine.fault import ALL
 from desvelo.machine.profiles import DEFAULT, machine_settings
+from desvelo.machine.search import run_machine
 from desvelo.world import boundary
 
 
@@ -565,3 +567,13 @@ def test_long_programs_work(find):
     done = find(Correct, examples=2, stateful_step_count=150)
     assert done.error is None
     gc.collect()
+
+
+def test_a_machine_whose_operations_can_never_start_is_not_green():
+    class Idle(ConcurrentMachine):
+        @operation(value=st.integers().filter(lambda value: False))
+        async def go(self, value):
+            raise ValueError(value)
+
+    with pytest.raises(UsageError, match="no operation was started"):
+        run_machine(Idle, settings(machine_settings(), max_examples=10))
