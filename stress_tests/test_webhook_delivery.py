@@ -36,6 +36,7 @@ class WebhookDelivery(ConcurrentMachine):
         self.system = self.target.system()
         await self.system.start()
         self.client = self.system.client(timeout=5)
+        self.hasty = self.system.client(timeout=0.05)
         self.reader = aiohttp.ClientSession(base_url=self.system.url)
         self.sent: dict[str, dict[str, Any]] = {}
         self.acknowledged: dict[str, None] = {}
@@ -43,12 +44,19 @@ class WebhookDelivery(ConcurrentMachine):
     async def shutdown(self) -> None:
         await self.reader.close()
         await self.client.close()
+        await self.hasty.close()
         await self.system.stop()
 
     @operation(payload=detection_completed(pooled_codes()), webhook_id=webhook_ids())
     async def deliver(self, payload: dict[str, Any], webhook_id: str) -> bool:
         event = self.event(payload, webhook_id)
         return self.note([event], [await self.client.send_async(event)])
+
+    @operation(payload=detection_completed(pooled_codes()), webhook_id=webhook_ids())
+    async def hurry(self, payload: dict[str, Any], webhook_id: str) -> bool:
+        """Deliver with a time-out so short that it may end before the answer comes."""
+        event = self.event(payload, webhook_id)
+        return self.note([event], [await self.hasty.send_async(event)])
 
     @operation(number=st.integers(0, 3))
     async def redeliver(self, number: int) -> bool:
