@@ -19,7 +19,7 @@ from desvelo.finding.finding import Finding
 from desvelo.finding.shrink import MAX_SECONDS, Attempt, Minimum, Shrinker
 from desvelo.finding.source import source_hash
 from desvelo.scenario import Scenario, load_scenario
-from desvelo.schedule.decisions import Schedule
+from desvelo.schedule.decisions import Schedule, keys_of
 from desvelo.schedule.policy import Fifo, Recorded, Scale, Sequential, make_policy
 from desvelo.story.story import tell
 from desvelo.world import MODES
@@ -448,13 +448,10 @@ def kind_of(failure: Failure, *, sound: bool) -> str:
 def dense(outcome: Outcome) -> list[list[Any]]:
     """Return every decision that was asked, as ``[kind, actor, value]``."""
     values = outcome.schedule.values()
-    counts: dict[tuple[str, str], int] = {}
-    rows: list[list[Any]] = []
-    for kind, actor in outcome.kinds or ():
-        ordinal = counts.get((kind, actor), 0)
-        counts[kind, actor] = ordinal + 1
-        rows.append([kind, actor, values.get((actor, kind, ordinal), 0)])
-    return rows
+    return [
+        [key.kind, key.actor, values.get((key.actor, key.kind, key.ordinal), 0)]
+        for key in keys_of(outcome.kinds or ())
+    ]
 
 
 def rows_of(outcome: Outcome, limit: int = 2000) -> list[list[Any]]:

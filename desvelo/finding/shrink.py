@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from desvelo.failure import Failure
-from desvelo.schedule.decisions import HOLD_KINDS, ORDERS, SPLITS, Deviation, Key, Schedule
+from desvelo.schedule.decisions import HOLD_KINDS, ORDERS, SPLITS, Deviation, Key, Schedule, keys_of
 from desvelo.schedule.scale import Scale
 from desvelo.schedule.source import Source
 from desvelo.schedule.surprises import UNTIL_IDLE, drawn_value
@@ -248,7 +248,7 @@ class Shrinker:
 
     def _search(self, operations: Names, count: int, tries: int = 0, below: int = 1 << 30) -> bool:
         plain = self._spend(operations, self._with(()))
-        keys = _keys_of(plain.kinds)
+        keys = keys_of(plain.kinds)
         known = [deviation.key for deviation in self.best.schedule.deviations]
         keys += [key for key in known if key not in keys and key.actor in operations]
         if not keys:
@@ -318,13 +318,3 @@ def values_of(kind: str, polls: int) -> Iterator[int]:
 
 def _pair(deviation: Deviation) -> tuple[Key, int]:
     return deviation.key, deviation.value
-
-
-def _keys_of(kinds: Sequence[tuple[str, str]]) -> list[Key]:
-    counts: dict[tuple[str, str], int] = {}
-    keys = []
-    for kind, actor in kinds:
-        ordinal = counts.get((kind, actor), 0)
-        counts[kind, actor] = ordinal + 1
-        keys.append(Key(actor, kind, ordinal))
-    return keys

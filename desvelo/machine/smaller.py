@@ -31,7 +31,7 @@ from desvelo.machine.reduce import (
 )
 from desvelo.machine.report import BudgetSpent, MachineReport, collect_with
 from desvelo.machine.rerun import run_again, run_schedule
-from desvelo.schedule.decisions import Deviation, Key, Schedule
+from desvelo.schedule.decisions import Deviation, Schedule, keys_of
 from desvelo.schedule.policy import Scale, make_policy
 
 if TYPE_CHECKING:
@@ -290,21 +290,6 @@ class Smaller:
         if smallest is None or size_of(smallest) >= size_of(best.report):
             return best
         return Best(smallest, smallest.choices)
-
-
-def keys_of(kinds: Sequence[tuple[str, str]]) -> list[Key]:
-    """Name the decisions of a run, given as (kind, actor) in order.
-
-    >>> [str(key) for key in keys_of([("arrive", "a"), ("deliver", "a"), ("deliver", "a")])]
-    ['a/arrive/0', 'a/deliver/0', 'a/deliver/1']
-    """
-    counts: dict[tuple[str, str], int] = {}
-    keys = []
-    for kind, actor in kinds:
-        ordinal = counts.get((kind, actor), 0)
-        counts[kind, actor] = ordinal + 1
-        keys.append(Key(actor, kind, ordinal))
-    return keys
 
 
 def size_of(report: MachineReport) -> tuple[int, int, int, tuple[float, ...]]:

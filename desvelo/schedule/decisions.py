@@ -11,7 +11,7 @@ operations, which makes schedules shrink and replay well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -147,6 +147,21 @@ class Schedule:
             return cls(rows, seed=int(data["seed"]))
         except (KeyError, TypeError, ValueError) as error:
             raise FindingFileError(f"the schedule is not readable ({error!r})") from error
+
+
+def keys_of(kinds: Sequence[tuple[str, str]]) -> list[Key]:
+    """Name the decisions of a run, given as (kind, actor) in order.
+
+    >>> [str(key) for key in keys_of([("arrive", "a"), ("deliver", "a"), ("deliver", "a")])]
+    ['a/arrive/0', 'a/deliver/0', 'a/deliver/1']
+    """
+    counts: dict[tuple[str, str], int] = {}
+    keys = []
+    for kind, actor in kinds:
+        ordinal = counts.get((kind, actor), 0)
+        counts[kind, actor] = ordinal + 1
+        keys.append(Key(actor, kind, ordinal))
+    return keys
 
 
 class Recorder:
