@@ -45,6 +45,8 @@ class Outcome:
     kinds: list[tuple[str, str]] | None = None
     trace: Trace | None = None
     results: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
+    """What each operation was called with, where that was drawn."""
     refusals: list[DesveloError] = field(default_factory=list)
     virtual_seconds: float = 0.0
     polls: int = 0
@@ -89,9 +91,9 @@ def execute(
             {operation.name: operation.outcome() for operation in world.operations}
             if trace
             else {},
-            list(world.refusals),
-            world.clock.now_ns / 1e9 - 1000,
-            run.polls,
+            refusals=list(world.refusals),
+            virtual_seconds=world.clock.now_ns / 1e9 - 1000,
+            polls=run.polls,
         )
     finally:
         world.close()

@@ -14,11 +14,15 @@ from desvelo.finding.source import source_hash
 from desvelo.machine.bridge import Choice, choices_to_json
 from desvelo.machine.code import as_code
 from desvelo.story.story import tell
+from desvelo.world.values import describe_value
 
 if TYPE_CHECKING:
     from desvelo.machine.concurrent import ConcurrentMachine
     from desvelo.machine.options import SearchOptions
+    from desvelo.machine.program import Program
     from desvelo.machine.report import Collector, MachineReport
+
+LONGEST_ARGUMENT = 48
 
 
 def outcome_of(report: MachineReport) -> Outcome:
@@ -31,7 +35,21 @@ def outcome_of(report: MachineReport) -> Outcome:
         report.kinds,
         report.trace,
         report.results,
+        arguments_of(report.program),
     )
+
+
+def arguments_of(program: Program) -> dict[str, str]:
+    """Return what each operation was called with, as text, by the operation's name."""
+    texts = {}
+    for step in program.steps:
+        given = ", ".join(
+            f"{name}={describe_value(value, LONGEST_ARGUMENT)}"
+            for name, value in step.arguments.items()
+            if name != "deviations"
+        )
+        texts.update(dict.fromkeys(step.actors, given))
+    return texts
 
 
 def finding_of(

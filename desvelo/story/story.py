@@ -48,6 +48,8 @@ LEGEND = {
     "!": "! the failure",
 }
 MANY = 50
+LONGEST_CALL = 70
+"""Characters of an operation's arguments; the rest of the line is for what it returned."""
 _AFTERWARDS = ("check", "teardown", "loop")
 _ENDLESS = {"running": "never ends", "waiting": "never starts"}
 _WHO = {"check": "check()", "teardown": "teardown()", "loop": "something in the event loop"}
@@ -102,11 +104,13 @@ class _Story:
         lines = []
         results = self._outcome.results
         if results:
-            widest = max(len(name) for name in results)
+            calls = {name: self._call(name) for name in results}
+            widest = max(len(call) for call in calls.values())
             lines.append("Operations, all at the same time:" if len(results) > 1 else "Operation:")
             for name, said in results.items():
                 known = _ENDLESS.get(said, said) if self._stuck() else said
-                lines.append(f"  {name.ljust(widest)}  {self._short(shorten(known, 90))}")
+                left = max(WIDTH - widest - 4, 40)
+                lines.append(f"  {calls[name].ljust(widest)}  {self._short(shorten(known, left))}")
         failure = self._failure
         if failure is not None and failure.where and failure.error.__traceback__ is not None:
             site = self._short(failure.site.partition(" in ")[0])
@@ -119,6 +123,10 @@ class _Story:
             lines.append("Left open:")
             lines += [f"  {self._short(line)}" for line in failure.details[:6]]
         return "\n".join(lines)
+
+    def _call(self, name: str) -> str:
+        given = self._outcome.arguments.get(name)
+        return f"{name}({shorten(given, LONGEST_CALL)})" if given else name
 
     def _short(self, text: str) -> str:
         for long, short in self._names.items():

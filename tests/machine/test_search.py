@@ -306,6 +306,12 @@ def test_a_finding_replays(visits):
     assert "visit-1" in again.story
 
 
+def test_the_story_says_what_each_operation_was_called_with(visits):
+    finding, _ = visits
+    first = next(line for line in finding.story().splitlines() if "visit-1" in line)
+    assert first.strip().startswith("visit-1(step="), first
+
+
 def test_a_finding_says_that_it_does_not_fail_any_more(visits):
     finding, write = visits
     write(MACHINE.replace("self.seen = seen + step", "self.seen += step"))
