@@ -26,7 +26,16 @@ from desvelo.schedule.policies import policy_names
 from vigia_reference.defects import DEFECTS
 
 ROOT = Path(__file__).parent.parent
-OURS = ("README", "architecture", "schedules", "machines", "findings", "targets", "cli")
+OURS = (
+    "README",
+    "architecture",
+    "schedules",
+    "machines",
+    "oracles",
+    "findings",
+    "targets",
+    "cli",
+)
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in OURS[1:])]
 EVERY = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 TARGETS = ROOT / "docs" / "targets.md"

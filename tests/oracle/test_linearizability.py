@@ -85,7 +85,10 @@ def test_what_the_model_does_not_have_and_what_never_began_is_left_out():
 def test_a_failure_lists_the_calls():
     failure = check_history([call("read", 0, 1, result=7)], Register)
     assert failure.kind == "not-linearizable"
-    assert failure.details == ("read() returns 7",)
+    assert failure.details[1:] == ("  read  ├┤  read() ➜ 7   ✗",)
+    assert failure.summary() == (
+        "no order of the calls explains read() ➜ 7 of read: the model says 0 in every order"
+    )
 
 
 def test_many_calls_at_the_same_time_are_judged_soon():
