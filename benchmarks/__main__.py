@@ -5,8 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-QUICK = ("rate", "policies", "shrinking", "peers")
-LONG = ("defects", "false_alarms", "replays")
+QUICK = ("rate", "policies", "shrinking", "peers", "linearizability")
+LONG = (
+    "threads",
+    "defects",
+    "false_alarms",
+    "replays",
+    "postgres",
+    "redis",
+    "sqlite",
+    "leak_check",
+    "memory",
+)
 """These take their own options, and from minutes to hours."""
 
 

@@ -132,6 +132,11 @@ def _add_explore(commands: Any) -> None:
         help="show the lines of these modules too (may be given several times)",
     )
     parser.add_argument(
+        "--granularity",
+        metavar="G",
+        help="where threads may be interrupted: line (default), or instruction",
+    )
+    parser.add_argument(
         "--save",
         default=FINDINGS,
         metavar="DIR",
@@ -203,7 +208,7 @@ def _add_real_timeout(parser: argparse.ArgumentParser) -> None:
 
 
 def _explore(options: argparse.Namespace) -> int:
-    from desvelo.errors import LoopBlocked
+    from desvelo.errors import LoopBlocked, ServerGone
     from desvelo.exploration import Progress, explore
     from desvelo.scenario import load_scenario
     from desvelo.watchdog import Watchdog
@@ -222,11 +227,12 @@ def _explore(options: argparse.Namespace) -> int:
                 mode=options.mode,
                 seed=options.seed,
                 trace=options.trace or None,
+                granularity=options.granularity,
                 save=folder,
                 on_progress=reporter,
                 statistics=statistics,
             )
-    except (LoopBlocked, KeyboardInterrupt):
+    except (LoopBlocked, ServerGone, KeyboardInterrupt):
         for path, stamp in _files_in(folder).items():
             if before.get(path) != stamp:
                 _say(f"what was found before that is kept: {path}")
@@ -366,6 +372,8 @@ def _replay(options: argparse.Namespace) -> int:
         print(f"{path}: {result.message}")
         if result.story:
             print(f"\n{result.story}\n")
+            if result.identical and finding.told_confirmation():
+                print(f"{finding.told_confirmation()}\n")
         if options.trace and result.trace:
             print(f"{result.trace}\n")
         if result.failed or result.other:

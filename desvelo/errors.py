@@ -26,6 +26,13 @@ class TargetError(DesveloError):
     """
 
 
+class ServerGone(TargetError):
+    """A real server that the target uses does not answer any more: it died, or was stopped.
+
+    What was found before that is kept.
+    """
+
+
 class FindingFileError(DesveloError):
     """A finding file cannot be used: truncated, of a newer schema, or not a finding."""
 

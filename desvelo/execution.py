@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from desvelo.errors import (
@@ -14,6 +14,7 @@ from desvelo.errors import (
     StepLimitReached,
     TargetError,
     UnsupportedInWorld,
+    UsageError,
     WorldStuck,
 )
 from desvelo.failure import Deadlock, Failure, Hang, failure_of, site_of, waiting_at
@@ -21,6 +22,8 @@ from desvelo.oracle.leaks import leak_from_loop, left_open
 from desvelo.scenario import Scenario
 from desvelo.schedule.decisions import Decider, Recorder, Schedule
 from desvelo.world import MAX_POLLS, Operation, Trace, World
+from desvelo.world.kernel import Kernel
+from desvelo.world.threads.blocked import stands_at, waits_for
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,12 @@ class Settings:
     leaks: bool = True
     max_polls: int = MAX_POLLS
     trace_files: Callable[[str], bool] | None = field(default=None, compare=False)
+    kernel: Kernel | None = field(default=None, compare=False)
+    """With one, a single execution on kernel sockets."""
+    """Whose lines a story shows."""
+    switch_files: Callable[[str], bool] | None = field(default=None, compare=False)
+    """Whose lines are switch points of threads."""
+    granularity: str = "line"
 
 
 @dataclass
@@ -51,6 +60,10 @@ class Outcome:
     virtual_seconds: float = 0.0
     polls: int = 0
     """Iterations of the loop from the first arrival to the end of the last operation."""
+    points: int = 0
+    """Switch points that its threads passed."""
+    threads: int = 0
+    """Controlled threads that were started."""
 
 
 def execute(
@@ -76,6 +89,11 @@ def execute(
         max_polls=settings.max_polls,
         trace=trace,
         trace_files=settings.trace_files,
+        kernel=settings.kernel,
+        runtime=scenario.runtime,
+        granularity=settings.granularity,
+        switch_files=settings.switch_files,
+        servers=scenario.servers,
     )
     try:
         run = _Run(scenario, world, settings, only)
@@ -94,6 +112,8 @@ def execute(
             refusals=list(world.refusals),
             virtual_seconds=world.clock.now_ns / 1e9 - 1000,
             polls=run.polls,
+            points=world.threads.points,
+            threads=world.threads.started,
         )
     finally:
         world.close()
@@ -114,12 +134,13 @@ class _Run:
 
     def failure(self) -> Failure | None:
         state = self._set_up()
-        found = self._operate(state)
+        found = self._operate(state) or thread_failure(self._world)
         if found is None:
             found = self._call("check", self._scenario.check, state)
         if found is None or found.kind not in ("deadlock", "hang"):
             after = self._call("teardown", self._scenario.teardown, state)
             found = found or after
+            found = found or thread_failure(self._world)
         if found is None and self._settings.leaks:
             found = self._look_for_leaks()
         return found or self._loop_failure()
@@ -128,6 +149,7 @@ class _Run:
         world, scenario = self._world, self._scenario
         try:
             state = world.call(scenario.setup)
+            self._refuse_coroutine("setup", state)
             world.settle()
             calls = world.call(scenario.operations, state)
         except DesveloError as error:
@@ -165,7 +187,7 @@ class _Run:
         try:
             world.finish(operations)
         except WorldStuck:
-            return deadlock(operations)
+            return deadlock(operations, self._world)
         except StepLimitReached as error:
             return hang(operations, error)
         finally:
@@ -173,9 +195,19 @@ class _Run:
             self.polls = world.selector.polls - before
         return failed_operation(operations)
 
+    def _refuse_coroutine(self, where: str, found: Any) -> None:
+        if self._scenario.runtime == "threads" and asyncio.iscoroutine(found):
+            found.close()
+            raise UsageError(
+                f"scenario {self._scenario.name!r}: {where}() returned a coroutine; with runtime "
+                "'threads' all functions are plain ones"
+            )
+
     def _call(self, where: str, function: Callable[..., Any], state: Any) -> Failure | None:
         try:
-            self._world.call(function, state)
+            self._refuse_coroutine(where, self._world.call(function, state))
+        except UsageError:
+            raise
         except WorldStuck:
             error = Deadlock(f"{where}() waits for something that never comes")
             return Failure("deadlock", error, where, where)
@@ -212,6 +244,17 @@ class _Run:
         return None
 
 
+def thread_failure(world: World) -> Failure | None:
+    """Judge the first error that ended a thread which nobody waits for."""
+    for name, error in world.threads.errors:
+        if isinstance(error, (UnsupportedInWorld, OutsideWorldError)):
+            raise TargetError(
+                f"thread {name!r} cannot run in the simulated world: {error}"
+            ) from error
+        return replace(failure_of(error, name), kind="error")
+    return None
+
+
 def loop_failure(context: dict[str, Any], *, leaks: bool) -> Failure | None:
     """Judge one call of the loop's exception handler."""
     leak = leak_from_loop(context)
@@ -224,33 +267,54 @@ def loop_failure(context: dict[str, Any], *, leaks: bool) -> Failure | None:
     return Failure("error", RuntimeError(message), message.partition(":")[0], "loop")
 
 
-def deadlock(operations: list[Operation]) -> Failure:
+def deadlock(operations: list[Operation], world: World | None = None) -> Failure:
     """Say who waits where when nothing can happen any more."""
     waiting = [operation for operation in operations if not operation.done]
-    lines = tuple(
-        f"{operation.name} waits at {waiting_at(operation.task)}"
-        if operation.task is not None
-        else f"{operation.name} has not started"
-        for operation in waiting
-    )
+    lines = [_standing(operation) for operation in waiting]
+    if world is not None:
+        # Threads that the operations started and wait for may be the ones that are stuck.
+        named = {operation.name for operation in waiting}
+        lines += [
+            f"{thread.name} waits at {stands_at(thread)} for {waits_for(thread)}"
+            for thread in world.threads.alive
+            if thread.wait is not None
+            and thread.name not in named
+            and not thread.daemon
+            and any(thread.name.startswith(f"{name}>") for name in named)
+        ]
+        if world.bridge is not None:
+            lines += world.bridge.waits()
     return Failure(
         "deadlock",
         Deadlock(f"nothing can happen any more: {'; '.join(lines)}"),
         "deadlock",
         waiting[0].name if waiting else "",
-        lines,
+        tuple(lines),
     )
+
+
+def _standing(operation: Operation) -> str:
+    if operation.task is not None:
+        return f"{operation.name} waits at {waiting_at(operation.task)}"
+    if operation.thread is not None:
+        thread = operation.thread
+        return f"{operation.name} waits at {stands_at(thread)} for {waits_for(thread)}"
+    return f"{operation.name} has not started"
 
 
 def hang(operations: list[Operation], limit: StepLimitReached) -> Failure:
     """Say who is still running when the bound on iterations is reached."""
-    running = [operation for operation in operations if not operation.done]
-    lines = tuple(
-        f"{operation.name} is at {waiting_at(operation.task)}"
-        for operation in running
-        if operation.task is not None
-    )
-    return Failure("hang", Hang(f"{limit}: {'; '.join(lines)}"), "hang", "", lines)
+    lines = []
+    for operation in operations:
+        if operation.done:
+            continue
+        if operation.task is not None:
+            lines.append(f"{operation.name} is at {waiting_at(operation.task)}")
+        elif operation.thread is not None:
+            what = waits_for(operation.thread)
+            tail = f" and waits for {what}" if what else ""
+            lines.append(f"{operation.name} is at {stands_at(operation.thread)}{tail}")
+    return Failure("hang", Hang(f"{limit}: {'; '.join(lines)}"), "hang", "", tuple(lines))
 
 
 def failed_operation(operations: list[Operation]) -> Failure | None:
@@ -259,6 +323,8 @@ def failed_operation(operations: list[Operation]) -> Failure | None:
         error = operation.error
         if error is None or (operation.cancelled and operation.cancel_wanted):
             continue
+        if isinstance(error, UsageError):
+            raise error
         if isinstance(error, (UnsupportedInWorld, OutsideWorldError)):
             raise TargetError(
                 f"operation {operation.name!r} cannot run in the simulated world: {error}"

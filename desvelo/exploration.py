@@ -8,22 +8,33 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from desvelo.errors import UsageError
 from desvelo.execution import Outcome, Settings, execute
 from desvelo.failure import Failure, Nondeterminism
+from desvelo.finding.confirmation import THREADS, confirm
 from desvelo.finding.finding import Finding
 from desvelo.finding.shrink import MAX_SECONDS, Attempt, Minimum, Shrinker
 from desvelo.finding.source import source_hash
 from desvelo.scenario import Scenario, load_scenario
 from desvelo.schedule.decisions import Schedule, keys_of
-from desvelo.schedule.policy import Fifo, Recorded, Scale, Sequential, make_policy
+from desvelo.schedule.policy import (
+    Fifo,
+    Interruptible,
+    Recorded,
+    Scale,
+    Sequential,
+    make_policy,
+)
 from desvelo.story.story import tell
 from desvelo.world import MODES
 from desvelo.world.boundary import Boundary
+from desvelo.world.kernel import Kernel
+from desvelo.world.threads.lines import GRANULARITIES
+from desvelo.world.threads.where import files_to_switch_in
 from desvelo.world.tracing import is_own_code
 
 FULL_COLLECTION_EVERY = 20
@@ -53,6 +64,7 @@ def explore(
     seed: int | None = None,
     leaks: bool = True,
     trace: Iterable[str] | None = None,
+    granularity: str | None = None,
     save: Path | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     statistics: Progress | None = None,
@@ -61,7 +73,10 @@ def explore(
 
     ``scenario`` is a module, a class or object with the functions of a scenario, or a text
     such as ``"file.py:NAME"``. ``max_seconds`` is real time; ``trace`` names modules or files
-    whose lines the story shows besides the user's own. With ``save`` the finding is written
+    whose lines the story shows besides the user's own, and where threads may be interrupted
+    besides the user's own files and the packages that the scenario's file imports.
+    ``granularity`` is ``"line"`` or ``"instruction"``: where a thread may be interrupted, by
+    default as the scenario says. With ``save`` the finding is written
     to that folder the moment it is seen, and again as it shrinks. Raises `UsageError` for a
     wrong option and `TargetError` when the scenario cannot run.
 
@@ -86,11 +101,18 @@ def explore(
     ('race', 0, ['one', 'two'])
     """
     check_options(max_seconds, max_executions, policy, mode, seed)
+    if granularity is not None and granularity not in GRANULARITIES:
+        raise UsageError(f"granularity is {granularity!r}; it is one of {', '.join(GRANULARITIES)}")
     if isinstance(scenario, str):
         scenario = load_scenario(scenario)
     elif not isinstance(scenario, Scenario):
         scenario = Scenario(scenario)
     settings = Settings(mode=mode, leaks=leaks, trace_files=files_to_trace(trace))
+    settings = replace(
+        settings,
+        granularity=granularity or scenario.granularity,
+        switch_files=files_to_switch_in(scenario.file, settings.trace_files if trace else None),
+    )
     exploration = _Exploration(
         scenario,
         settings,
@@ -224,7 +246,7 @@ class _Exploration:
             return self._nondeterministic(first, second, progress)
         if first.failure is not None:
             return self._found(first, progress)
-        scale = scale_of(first, self._settings)
+        scale = self._measured(first)
         gc.freeze()
         schedules: set[Schedule] = {first.schedule}
         while True:
@@ -247,6 +269,14 @@ class _Exploration:
             schedules.add(outcome.schedule)
             if progress.executions % FULL_COLLECTION_EVERY == 0:
                 gc.collect()
+
+    def _measured(self, plain: Outcome) -> Scale:
+        threads = self._scenario.runtime == "threads"
+        points = 0
+        if plain.threads and not threads:
+            # In plain order no job is interrupted: see where it could be.
+            points = execute(self._scenario, Interruptible(), self._settings).points
+        return scale_of(plain, self._settings, threads=threads, points=points)
 
     def _execute_fifo(self, *, trace: bool = False) -> Outcome:
         outcome = execute(self._scenario, Fifo(), self._settings, seed=0, trace=trace)
@@ -294,6 +324,10 @@ class _Exploration:
         finding.story_text = tell(
             finding, final, self._fifo_trace(best.operations, best.schedule.seed)
         )
+        if self._scenario.runtime == "threads":
+            THREADS.mark(finding)
+        else:
+            confirm(finding, best.failure, lambda kernel: self._repeat(best, kernel)).mark(finding)
         self._write(finding, replacing=early)
         return finding
 
@@ -339,11 +373,11 @@ class _Exploration:
             or []
         )
 
-    def _repeat(self, best: Minimum) -> Outcome:
+    def _repeat(self, best: Minimum, kernel: Kernel | None = None) -> Outcome:
         return execute(
             self._scenario,
             Recorded(best.schedule.values()),
-            self._settings,
+            replace(self._settings, kernel=kernel),
             seed=best.schedule.seed,
             only=best.operations,
             trace=True,
@@ -379,6 +413,7 @@ class _Exploration:
                 "policy": self._policy,
                 "seed": self._seed,
                 "trace": list(self._trace),
+                "granularity": self._settings.granularity,
             },
             inputs=list(best.operations),
             source=source_hash(self._scenario.file),
@@ -424,13 +459,21 @@ class _Exploration:
             replacing.path.unlink(missing_ok=True)
 
 
-def scale_of(plain: Outcome, settings: Settings) -> Scale:
-    """Return the measures of the plain run, which the policies spread their surprises over."""
+def scale_of(
+    plain: Outcome, settings: Settings, *, threads: bool = False, points: int = 0
+) -> Scale:
+    """Return the measures of the plain run, which the policies spread their surprises over.
+
+    ``threads`` tells a world of threads, ``points`` how many switch points the jobs of an
+    asyncio program have.
+    """
     return Scale(
         decisions=max(plain.decisions, 1),
         polls=max(plain.polls, 1),
         arrivals=len(plain.operations),
         any_order=settings.mode == "any-order",
+        threads=threads,
+        points=points,
     )
 
 

@@ -12,6 +12,9 @@ from desvelo.world.whereabouts import display_path, is_foreign, is_installed
 
 KINDS = ("race", "deadlock", "leak", "error", "not-linearizable", "hang", "nondeterminism")
 
+_NAMED_BY_KIND = ("deadlock", "leak", "not-linearizable", "hang", "nondeterminism")
+"""Kinds whose errors have one type each: to name it too would say the same twice."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -32,7 +35,7 @@ class Failure:
         """Say it in one line."""
         text = str(self.error).strip().splitlines()
         message = text[0] if text else ""
-        if self.kind in ("deadlock", "hang", "leak", "nondeterminism") and message:
+        if self.kind in _NAMED_BY_KIND and message:
             return message
         return f"{type(self.error).__name__}: {message}" if message else type(self.error).__name__
 

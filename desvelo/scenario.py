@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from desvelo.errors import TargetError, UsageError
+from desvelo.world.boundary import Boundary
 
 RUNTIMES = ("asyncio", "threads")
+GRANULARITIES = ("line", "instruction")
 
 
 class Scenario:
     """A checked view of a scenario object: a module, a class, an instance or a namespace.
 
-    It needs ``operations(state)``; ``setup``, ``check``, ``teardown`` and ``runtime`` are
-    optional. Each function may be plain or async.
+    It needs ``operations(state)``; ``setup``, ``check``, ``teardown``, ``runtime`` and
+    ``servers`` are optional. Each function may be plain or async. ``servers`` lists the real
+    servers that the scenario reaches, such as `desvelo.servers.postgres`, or is a plain function
+    that returns them.
     """
 
     def __init__(self, source: Any, name: str = "", reference: str = "") -> None:
@@ -34,12 +38,13 @@ class Scenario:
                 f"scenario {self.name!r}: runtime is {self.runtime!r}; "
                 f"it is one of {', '.join(RUNTIMES)}"
             )
-        if self.runtime == "threads":
+        self.granularity: str = getattr(source, "granularity", "line")
+        if self.granularity not in GRANULARITIES:
             raise UsageError(
-                f"scenario {self.name!r}: runtime 'threads' is not available in this version; "
-                "write the operations as async functions with asyncio.to_thread, or wait for "
-                "controlled threads"
+                f"scenario {self.name!r}: granularity is {self.granularity!r}; "
+                f"it is one of {', '.join(GRANULARITIES)}"
             )
+        self.servers: Any = getattr(source, "servers", ())
         self._setup = self._optional(source, "setup")
         self._check = self._optional(source, "check")
         self._teardown = self._optional(source, "teardown")
@@ -50,6 +55,9 @@ class Scenario:
                 "name to function, which are run concurrently"
             )
         self._operations: Callable[..., Any] = operations
+        if self.runtime == "threads":
+            for part in ("setup", "operations", "check", "teardown"):
+                self._refuse_async(part, getattr(source, part, None))
         self.has_teardown = self._teardown is not None
         self.file: str | None = _file_of(source)
 
@@ -60,6 +68,13 @@ class Scenario:
                 f"scenario {self.name!r}: {name} is {type(value).__name__}, not a function"
             )
         return value
+
+    def _refuse_async(self, name: str, function: Any) -> None:
+        if inspect.iscoroutinefunction(function):
+            raise UsageError(
+                f"scenario {self.name!r}: {name} is an async function; with runtime 'threads' "
+                "all functions are plain ones, each operation being a thread"
+            )
 
     def setup(self) -> Any:
         """Return the state, or an awaitable of it."""
@@ -75,6 +90,9 @@ class Scenario:
             )
         if not found:
             raise UsageError(f"scenario {self.name!r}: operations(state) returned no operation")
+        if self.runtime == "threads":
+            for name, call in found.items():
+                self._refuse_async(f"operation {name!r}", call)
         return {str(name): call for name, call in found.items()}
 
     def check(self, state: Any) -> Any:
@@ -118,11 +136,13 @@ def load_scenario(reference: str) -> Scenario:
     import.
     """
     place, _, name = reference.partition(":")
-    module = (
-        _import_file(Path(place))
-        if place.endswith(".py") or "/" in place
-        else _import_module(place)
-    )
+    # Locks that are made while a file is loaded are made as the world wants them.
+    with Boundary():
+        module = (
+            _import_file(Path(place))
+            if place.endswith(".py") or "/" in place
+            else _import_module(place)
+        )
     source: Any = module
     if name:
         source = getattr(module, name, None)

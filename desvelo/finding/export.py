@@ -11,7 +11,7 @@ from desvelo.finding.files import write_whole
 from desvelo.finding.finding import Finding
 from desvelo.finding.interleaving import as_call
 
-_DEFAULTS = {"mode": "asyncio-order", "latency": 0.1, "leaks": True}
+_DEFAULTS = {"mode": "asyncio-order", "latency": 0.1, "leaks": True, "granularity": "line"}
 
 
 def export(finding: Finding, output: Path, *, force: bool = False) -> Path:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -88,6 +89,9 @@ class Finding:
     befell: list[str] = field(default_factory=list)
     """Faults and cancellations that happened to the operations, by name."""
     confirmed: bool | None = None
+    """Whether the same failure shows on kernel sockets; ``None`` when that was not asked."""
+    confirmation: str = ""
+    """Why it is not confirmed, or was not asked, in one line."""
     replays: bool = True
     label: str = ""
     """``any-order`` when stock asyncio could not have produced it."""
@@ -113,8 +117,29 @@ class Finding:
         return {re.sub(r"[-_ ]?\d+$", "", name) for name in self.operations}
 
     def story(self) -> str:
-        """Return the failure told as a table, in plain text."""
-        return self.story_text
+        """Return the failure told as a table, in plain text, and whether it was confirmed."""
+        said = self.told_confirmation()
+        lines = textwrap.wrap(said, 100, break_long_words=False, break_on_hyphens=False)
+        return "\n\n".join(part for part in (self.story_text, "\n".join(lines)) if part)
+
+    def told_confirmation(self) -> str:
+        """Say whether kernel sockets do the same; empty when nobody has asked.
+
+        >>> from desvelo.schedule.decisions import Schedule
+        >>> finding = Finding("race", AssertionError(), "", "s.py", [], Schedule(), [], 1, 0.0)
+        >>> finding.confirmed = True
+        >>> finding.told_confirmation()
+        'Confirmed on kernel sockets.'
+        >>> finding.confirmed, finding.confirmation = False, "it did not fail there"
+        >>> finding.told_confirmation()
+        'Not confirmed on kernel sockets: it did not fail there.'
+        """
+        if self.confirmed:
+            return "Confirmed on kernel sockets."
+        if self.confirmed is None:
+            why = self.confirmation
+            return f"Kernel sockets were not asked: {why}." if why else ""
+        return f"Not confirmed on kernel sockets: {self.confirmation}."
 
     def summary(self) -> str:
         """Say in one line what was found.
@@ -189,6 +214,7 @@ class Finding:
             "seconds": round(self.seconds, 6),
             "replays": self.replays,
             "confirmed": self.confirmed,
+            "confirmation": self.confirmation,
             "trace_sha256": self.digest,
             "versions": self.versions,
             "command": self.command,
@@ -258,6 +284,7 @@ class Finding:
             story_text="\n".join(data["story"]),
             trace_rows=[list(row) for row in data["trace"]],
             confirmed=data["confirmed"],
+            confirmation=str(data.get("confirmation", "")),
             replays=bool(data["replays"]),
             label=data.get("label", ""),
             versions=dict(data["versions"]),

@@ -28,6 +28,10 @@ WHAT = {
     "job": "job",
     "result": "answer",
     "step": "ready",
+    "switch point": "pause",
+    "wake-up": "wake",
+    "thread's start": "spawn",
+    "call into the loop": "call",
 }
 """What can be held back, by the word for it, with the kind of decision that this is."""
 
@@ -71,6 +75,7 @@ class Interleaving:
         mode: str = "asyncio-order",
         latency: float = 0.1,
         leaks: bool = True,
+        granularity: str | None = None,
     ) -> None:
         self._source = scenario
         self._only = list(operations) if operations is not None else None
@@ -78,6 +83,7 @@ class Interleaving:
         self._mode = mode
         self._latency = latency
         self._leaks = leaks
+        self._granularity = granularity
         self._deviations: list[Deviation] = []
 
     def hold(
@@ -105,6 +111,20 @@ class Interleaving:
         """Let a timer of an operation fire although the loop has other work."""
         return self._add(operation, "timer", number, polls * ORDERS + place)
 
+    def pause(
+        self, operation: str, number: int = 1, *, polls: int = 0, place: int = 0
+    ) -> Interleaving:
+        """Pause the thread of an operation at one of its switch points; ``number`` tells which.
+
+        Others run until they wait. With ``place`` it is behind those that are ready, with
+        ``polls`` behind those that are held for less.
+        """
+        return self._add(operation, "pause", number, polls * ORDERS + place)
+
+    def interrupt(self, operation: str, number: int = 1, *, thread: int = 1) -> Interleaving:
+        """Interrupt the event loop at a line of an operation, and let a waiting thread run."""
+        return self._add(operation, "preempt", number, thread)
+
     def _add(self, actor: str, kind: str, number: int, value: int) -> Interleaving:
         if number < 1:
             raise UsageError(f"number is {number}; the first of its kind is 1")
@@ -124,9 +144,16 @@ class Interleaving:
         from desvelo.exploration import young_garbage_only
         from desvelo.schedule.policy import Fifo, Recorded
         from desvelo.world.boundary import Boundary
+        from desvelo.world.threads.where import files_to_switch_in
 
         scenario = self._load()
-        settings = Settings(mode=self._mode, latency=self._latency, leaks=self._leaks)
+        settings = Settings(
+            mode=self._mode,
+            latency=self._latency,
+            leaks=self._leaks,
+            granularity=self._granularity or scenario.granularity,
+            switch_files=files_to_switch_in(scenario.file),
+        )
         with Boundary(), young_garbage_only():
             plain = execute(scenario, Fifo(), settings, seed=self._seed)
             missing = [name for name in self._only or () if name not in plain.operations]
@@ -176,8 +203,12 @@ def as_call(deviation: Deviation) -> str:
     number = [] if key.ordinal == 0 else [str(key.ordinal + 1)]
     if key.kind == "split":
         return f"cut({', '.join([repr(key.actor), repr(SPLITS[min(value, 4)]), *number])})"
+    if key.kind == "preempt":
+        return f"interrupt({', '.join([repr(key.actor), *number])}, thread={value})"
     polls, place = divmod(value, ORDERS)
     amount = [f"polls={polls}"] * bool(polls) + [f"place={place}"] * bool(place)
+    if key.kind == "pause":
+        return f"pause({', '.join([repr(key.actor), *number, *amount])})"
     if key.kind == "timer":
         return f"fire({', '.join([repr(key.actor), *number, *amount])})"
     word = next((word for word, kind in WHAT.items() if kind == key.kind), None)

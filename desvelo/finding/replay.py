@@ -34,7 +34,7 @@ def replay(finding: Finding) -> Replay:
 
         return replay_machine(finding)
     scenario = scenario_of(finding)
-    settings = settings_of(finding)
+    settings = settings_of(finding, scenario)
     schedule, names = finding.schedule, finding.operations
     with Boundary(), young_garbage_only():
         # The first run of a process imports and caches; it is not like the others.
@@ -85,10 +85,11 @@ def scenario_of(finding: Finding) -> Scenario:
         ) from error
 
 
-def settings_of(finding: Finding) -> Settings:
+def settings_of(finding: Finding, scenario: Scenario) -> Settings:
     """Return the settings that a finding was made with."""
     from desvelo.execution import Settings
     from desvelo.exploration import files_to_trace
+    from desvelo.world.threads.where import files_to_switch_in
 
     known = finding.settings
     return Settings(
@@ -96,6 +97,10 @@ def settings_of(finding: Finding) -> Settings:
         mode=str(known.get("mode", "asyncio-order")),
         leaks=bool(known.get("leaks", True)),
         trace_files=files_to_trace(known.get("trace")),
+        granularity=str(known.get("granularity", "line")),
+        switch_files=files_to_switch_in(
+            scenario.file, files_to_trace(known["trace"]) if known.get("trace") else None
+        ),
     )
 
 
@@ -191,6 +196,11 @@ _KINDS = {
     "timer": "a timer",
     "ready": "a step",
     "split": "a message",
+    "pause": "a switch point",
+    "wake": "the end of a wait",
+    "spawn": "the start of a thread",
+    "call": "a call into the event loop",
+    "preempt": "a switch point of the event loop",
 }
 
 

@@ -14,7 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from desvelo.failure import Failure
-from desvelo.schedule.decisions import HOLD_KINDS, ORDERS, SPLITS, Deviation, Key, Schedule, keys_of
+from desvelo.schedule.decisions import (
+    HOLD_KINDS,
+    ORDERS,
+    SPLITS,
+    THREAD_KINDS,
+    Deviation,
+    Key,
+    Schedule,
+    keys_of,
+)
 from desvelo.schedule.scale import Scale
 from desvelo.schedule.source import Source
 from desvelo.schedule.surprises import UNTIL_IDLE, drawn_value
@@ -27,6 +36,9 @@ MAX_SECONDS = 12.0
 """A guard only: the bound on runs is what makes one seed give one finding everywhere."""
 FULL_RANGE = 120
 """Polls up to which every hold is tried; beyond, they are doubled."""
+
+MOST_PLACES = 12
+"""Polls up to which the hold of a thread is tried."""
 
 UNKNOWN_POLLS = 40
 """How long a plain run is taken to be when nobody has counted."""
@@ -302,10 +314,19 @@ def values_of(kind: str, polls: int) -> Iterator[int]:
     >>> list(values_of("arrive", 3))
     [1, 4, 8, 12, 1200]
     """
+    if kind == "preempt":
+        yield from range(1, ORDERS)
+        return
     if kind not in HOLD_KINDS:
         yield from range(1, len(SPLITS))
         return
     yield 1
+    if kind in THREAD_KINDS:
+        # A hold is a place among the threads that are ready: a few polls are as good as many.
+        for hold in range(1, min(polls, MOST_PLACES) + 1):
+            yield hold * ORDERS
+        yield UNTIL_IDLE * ORDERS
+        return
     for hold in range(1, min(polls, FULL_RANGE) + 1):
         yield hold * ORDERS
     hold = FULL_RANGE

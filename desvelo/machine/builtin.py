@@ -25,10 +25,13 @@ class BuiltInRules(RuleBasedStateMachine):
     """The faults that may be injected."""
 
     cancellable: ClassVar[bool] = True
-    """Whether operations may be cancelled."""
+    """Whether operations may be cancelled; threads never are."""
+
+    runtime: ClassVar[str] = "asyncio"
+    """``threads`` makes each operation a thread: all methods are plain functions then."""
 
     longest_elapse: ClassVar[float] = 60.0
-    """How many virtual seconds one ``elapse`` may let pass."""
+    """How many virtual seconds one ``elapse`` may let pass; with 0 there is no such step."""
 
     world: World
     """The simulated world that the machine runs in."""
@@ -44,7 +47,10 @@ class BuiltInRules(RuleBasedStateMachine):
         self.journal.seed = plan["seed"]
         self.world.reseed(plan["seed"])
         self.journal.decider.policy = policy_for(
-            self.journal.policy_name, plan["seed"], plan.get("steps", 100)
+            self.journal.policy_name,
+            plan["seed"],
+            plan.get("steps", 100),
+            threads=self.runtime == "threads",
         )
         self.journal.decider.add("world", plan.get("world", ()))
 
@@ -63,12 +69,13 @@ class BuiltInRules(RuleBasedStateMachine):
         """Run until nothing is in flight."""
         self.come_to_rest()
 
+    @precondition(lambda self: self.longest_elapse > 0)
     @rule(seconds=st.sampled_from((0.01, 0.1, 1.0, 5.0, 30.0, 60.0, 600.0, 4000.0)))
     def elapse(self, seconds: float) -> None:
         """Let virtual time pass."""
         self.run_in_world(self.world.elapse, min(seconds, self.longest_elapse))
 
-    @precondition(lambda self: self.cancellable)
+    @precondition(lambda self: self.cancellable and self.runtime != "threads")
     @rule(handle=PENDING, deviations=operation_deviations())
     def cancel(self, handle: Operation, deviations: list[Explicit] | None = None) -> None:
         """Cancel an operation, at the moment that the schedule decides."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,13 +15,13 @@ from hypothesis.errors import InvalidDefinition
 from hypothesis.stateful import Bundle
 
 from desvelo.errors import StepLimitReached, TargetError, WorldStuck
-from desvelo.execution import deadlock, failed_operation, hang, loop_failure
+from desvelo.execution import deadlock, failed_operation, hang, loop_failure, thread_failure
 from desvelo.failure import Failure
 from desvelo.machine import bridge
 from desvelo.machine.builtin import BuiltInRules
 from desvelo.machine.choose import next_step
 from desvelo.machine.journal import Journal
-from desvelo.machine.plan import current_rerun, draws_are_traced
+from desvelo.machine.plan import current_rerun, draws_are_traced, kernel_of_draws
 from desvelo.machine.report import BudgetSpent, MachineReport, collector
 from desvelo.machine.rerun import more_schedules
 from desvelo.machine.rules import PENDING
@@ -36,6 +37,7 @@ from desvelo.machine.wrappers import (
 )
 from desvelo.oracle.leaks import left_open
 from desvelo.oracle.linearizability import check_history
+from desvelo.scenario import RUNTIMES
 from desvelo.schedule.decisions import Recorder
 from desvelo.world import Operation, World
 
@@ -101,10 +103,12 @@ class ConcurrentMachine(BuiltInRules):
             ),
             seed=self.journal.seed,
             trace=trace,
+            kernel=rerun.kernel if rerun is not None else kernel_of_draws(),
+            runtime=self.runtime,
             **self.world_options,
         )
         try:
-            self.world.call(self.setup)
+            self._call_hook("setup")
             self.world.settle()
         except WorldStuck as error:
             self.world.close()
@@ -147,8 +151,28 @@ class ConcurrentMachine(BuiltInRules):
             raise InvalidDefinition(
                 f"{cls.__name__} has no @operation: a concurrent machine needs something to run"
             )
+        cls._refuse_async_functions()
         setattr(cls, "_desvelo_setup_state", state)  # noqa: B010 - our own mark
         return state
+
+    @classmethod
+    def _refuse_async_functions(cls) -> None:
+        """Raise for what cannot be a thread in a machine of threads."""
+        if cls.runtime not in RUNTIMES:
+            raise InvalidDefinition(
+                f"{cls.__name__}.runtime is {cls.runtime!r}; it is one of {', '.join(RUNTIMES)}"
+            )
+        if cls.runtime != "threads":
+            return
+        for value in (*vars_of(cls), cls.setup, cls.shutdown):
+            if getattr(value, "__module__", "") == __name__ or not callable(value):
+                continue
+            function = inspect.unwrap(value)
+            if inspect.iscoroutinefunction(function):
+                raise InvalidDefinition(
+                    f"{function.__qualname__} is an async function; with runtime 'threads' all "
+                    "functions of a machine are plain ones, each operation being a thread"
+                )
 
     # what a machine overrides
 
@@ -157,6 +181,13 @@ class ConcurrentMachine(BuiltInRules):
 
     async def shutdown(self) -> None:
         """Stop the system under test; what is open afterwards is a leak."""
+
+    def _call_hook(self, name: str) -> None:
+        """Call ``setup`` or ``shutdown``; those of this class are async and do nothing."""
+        if self.runtime == "asyncio" or getattr(type(self), name) is not getattr(
+            ConcurrentMachine, name
+        ):
+            self.world.call(getattr(self, name))
 
     # what rules and checks use
 
@@ -239,7 +270,7 @@ class ConcurrentMachine(BuiltInRules):
         try:
             action(*arguments)
         except WorldStuck:
-            self._fail(deadlock(self.world.operations))
+            self._fail(deadlock(self.world.operations, self.world))
         except StepLimitReached as limit:
             self._fail(hang(self.world.operations, limit))
         self._judge()
@@ -253,6 +284,9 @@ class ConcurrentMachine(BuiltInRules):
     def _judge(self) -> None:
         """Fail when an operation has ended in an error that is not an outcome."""
         __tracebackhide__ = True
+        lost = thread_failure(self.world)
+        if lost is not None:
+            self._fail(lost)
         ended = [
             operation
             for operation in self.world.operations
@@ -326,7 +360,7 @@ class ConcurrentMachine(BuiltInRules):
             return
         self.world.max_polls = self.world.selector.polls + 5_000
         with contextlib.suppress(Exception):
-            self.world.call(self.shutdown)
+            self._call_hook("shutdown")
 
     def _finish(self) -> None:
         __tracebackhide__ = True
@@ -353,7 +387,7 @@ class ConcurrentMachine(BuiltInRules):
     def _shut_down(self) -> None:
         __tracebackhide__ = True
         try:
-            self.world.call(self.shutdown)
+            self._call_hook("shutdown")
         except WorldStuck:
             self._fail(stuck("shutdown"))
         except StepLimitReached as limit:

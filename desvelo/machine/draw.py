@@ -18,6 +18,7 @@ from desvelo.machine.report import Collector, MachineReport, collect_with
 if TYPE_CHECKING:
     from desvelo.machine.concurrent import ConcurrentMachine
     from desvelo.schedule.decisions import Schedule
+    from desvelo.world.kernel import Kernel
 
 
 class Watching(Collector):
@@ -63,6 +64,7 @@ def draw_again(
     choices: Sequence[bridge.Choice],
     *,
     trace: bool = False,
+    kernel: Kernel | None = None,
 ) -> MachineReport | None:
     """Run the example of some choices and return its report, or nothing when they make none."""
     seen: list[MachineReport] = []
@@ -74,7 +76,7 @@ def draw_again(
     before = collect_with(Watching(watch))
     try:
         # What it raises was judged when the example ended.
-        with contextlib.suppress(*bridge.failures()), tracing_draws(trace):
+        with contextlib.suppress(*bridge.failures()), tracing_draws(trace, kernel):
             replay_choices(machine, settings, choices, verbosity=Verbosity.quiet)
     finally:
         collect_with(before)

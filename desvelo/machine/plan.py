@@ -18,6 +18,7 @@ from desvelo.machine.bridge import Choice, number_of_choices
 from desvelo.machine.options import options
 from desvelo.schedule.decisions import MAX_HOLD, Decider, Schedule
 from desvelo.schedule.policy import Scale, make_policy
+from desvelo.world.kernel import Kernel
 
 KINDS = (
     "arrive",
@@ -30,6 +31,11 @@ KINDS = (
     "timer",
     "split",
     "ready",
+    "pause",
+    "wake",
+    "spawn",
+    "call",
+    "preempt",
 )
 """Kinds of decisions in the order in which they are drawn; the order is part of saved choices."""
 
@@ -76,6 +82,7 @@ class Rerun:
     decider: Decider
     seed: int
     trace: bool = False
+    kernel: Kernel | None = None
 
 
 _rerun: Rerun | None = None
@@ -87,6 +94,7 @@ def current_rerun() -> Rerun | None:
 
 
 _traced = False
+_kernel: Kernel | None = None
 
 
 def draws_are_traced() -> bool:
@@ -94,15 +102,20 @@ def draws_are_traced() -> bool:
     return _traced
 
 
+def kernel_of_draws() -> Kernel | None:
+    """Return the kernel whose sockets drawn examples are to have, if any."""
+    return _kernel
+
+
 @contextmanager
-def tracing_draws(wanted: bool) -> Iterator[None]:
-    """Let drawn examples keep a trace for a while."""
-    global _traced  # noqa: PLW0603 - as below
-    before, _traced = _traced, wanted
+def tracing_draws(wanted: bool, kernel: Kernel | None = None) -> Iterator[None]:
+    """Let drawn examples keep a trace for a while, or have kernel sockets."""
+    global _traced, _kernel
+    before, _traced, _kernel = (_traced, _kernel), wanted, kernel
     try:
         yield
     finally:
-        _traced = before
+        _traced, _kernel = before
 
 
 @contextmanager
@@ -225,10 +238,9 @@ def splice_with_shifts(
     return spliced, moved
 
 
-def policy_for(name: str, seed: int, steps: int) -> Decider | None:
+def policy_for(name: str, seed: int, steps: int, *, threads: bool = False) -> Decider | None:
     """Return a fresh policy, or nothing for explicit deviations."""
     if name == POLICIES[0]:
         return None
-    return make_policy(
-        "fifo" if name == PLAIN else name, seed, Scale(decisions=steps, polls=steps, arrivals=2)
-    )
+    scale = Scale(decisions=steps, polls=steps, arrivals=2, threads=threads)
+    return make_policy("fifo" if name == PLAIN else name, seed, scale)

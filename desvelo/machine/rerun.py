@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from desvelo.machine.concurrent import ConcurrentMachine
     from desvelo.machine.program import Program
+    from desvelo.world.kernel import Kernel
 
 
 def run_again(
@@ -27,9 +28,10 @@ def run_again(
     seed: int,
     *,
     trace: bool = False,
+    kernel: Kernel | None = None,
 ) -> MachineReport:
     """Run a program on a fresh machine and report how it ended; never raises a target's error."""
-    with rerunning(Rerun(decider, seed, trace)):
+    with rerunning(Rerun(decider, seed, trace, kernel)):
         fresh = machine()
         # What it raises has been judged when the example ended.
         with contextlib.suppress(*bridge.failures()):
@@ -43,10 +45,17 @@ def run_again(
 
 
 def run_schedule(
-    machine: type[ConcurrentMachine], program: Program, schedule: Schedule, *, trace: bool = False
+    machine: type[ConcurrentMachine],
+    program: Program,
+    schedule: Schedule,
+    *,
+    trace: bool = False,
+    kernel: Kernel | None = None,
 ) -> MachineReport:
     """Run a program under a written-down schedule."""
-    return run_again(machine, program, Recorded(schedule.values()), schedule.seed, trace=trace)
+    return run_again(
+        machine, program, Recorded(schedule.values()), schedule.seed, trace=trace, kernel=kernel
+    )
 
 
 def rules_of(
@@ -74,6 +83,7 @@ def more_schedules(machine: type[ConcurrentMachine], report: MachineReport) -> M
         decisions=max(report.decisions, 1),
         polls=max(report.polls, 1),
         arrivals=len(report.operations),
+        threads=machine.runtime == "threads",
     )
     for number in range(options().batch):
         if not collector().in_time():

@@ -21,6 +21,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from desvelo.errors import UsageError
 from desvelo.failure import Failure, Nondeterminism
+from desvelo.finding.confirmation import THREADS, confirm
 from desvelo.finding.finding import Finding
 from desvelo.machine import bridge
 from desvelo.machine.draw import draw_again, replay_choices, without_logs
@@ -30,12 +31,14 @@ from desvelo.machine.profiles import machine_settings
 from desvelo.machine.report import BudgetSpent, Collector, MachineReport, collect_with
 from desvelo.machine.rerun import run_schedule
 from desvelo.machine.smaller import Best, Smaller
-from desvelo.machine.tell import finding_of, with_story
+from desvelo.machine.tell import finding_of, outcome_of, with_story
 from desvelo.schedule.decisions import Schedule
 from desvelo.world.boundary import Boundary
 
 if TYPE_CHECKING:
+    from desvelo.execution import Outcome
     from desvelo.machine.concurrent import ConcurrentMachine
+    from desvelo.world.kernel import Kernel
 
 
 def make_test_case(machine: type[ConcurrentMachine]) -> Any:
@@ -202,15 +205,17 @@ class _Search:
             return Best(failed, tuple(choices))
         return smaller.shrink()
 
-    def _again(self, report: MachineReport, *, plain: bool = False) -> MachineReport | None:
+    def _again(
+        self, report: MachineReport, *, plain: bool = False, kernel: Kernel | None = None
+    ) -> MachineReport | None:
         """Run an example with a trace: its recorded program, or by its choices if it drew on."""
         schedule = Schedule() if plain else report.schedule
         if report.program.repeatable:
-            return run_schedule(self._machine, report.program, schedule, trace=True)
+            return run_schedule(self._machine, report.program, schedule, trace=True, kernel=kernel)
         choices: Sequence[bridge.Choice] = report.choices
         if plain or report.schedule.deviations:
             choices = splice(report.choices, report.places, report.drawn, schedule)
-        return draw_again(self._machine, self._settings, choices, trace=True)
+        return draw_again(self._machine, self._settings, choices, trace=True, kernel=kernel)
 
     # reporting
 
@@ -218,6 +223,7 @@ class _Search:
         """Raise the failure as Hypothesis prints it, with the story added."""
         __tracebackhide__ = True
         finding = self._final_finding(best)
+        self._confirm(finding, best.report)
         self._write(finding, final=True)
         note = f"\n{finding.story()}\n\n{self._how_to_repeat(finding)}"
         before = collect_with(Collector())
@@ -242,6 +248,19 @@ class _Search:
         plain = self._again(best.report, plain=True)
         finding = self._finding(traced, best.choices)
         return finding if plain is None else with_story(finding, traced, plain)
+
+    def _confirm(self, finding: Finding, report: MachineReport) -> None:
+        """Replay the finding on kernel sockets, and mark it with what came of that."""
+        assert report.failure is not None
+        if self._machine.runtime == "threads":
+            THREADS.mark(finding)
+            return
+
+        def run(kernel: Kernel) -> Outcome | None:
+            again = self._again(report, kernel=kernel)
+            return None if again is None else outcome_of(again)
+
+        confirm(finding, report.failure, run).mark(finding)
 
     def _finding(self, report: MachineReport, choices: Sequence[bridge.Choice]) -> Finding:
         return finding_of(

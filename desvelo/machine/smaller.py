@@ -183,7 +183,12 @@ class Smaller:
             calls = sum(len(one.actors) for one in program.steps)
             if not calls:
                 continue
-            scale = Scale(decisions=max(report.decisions, 1), polls=report.polls, arrivals=calls)
+            scale = Scale(
+                decisions=max(report.decisions, 1),
+                polls=report.polls,
+                arrivals=calls,
+                threads=self._machine.runtime == "threads",
+            )
             for seed in range(LUCK_TRIES):
                 budget -= 1
                 policy = make_policy("mix", seed, scale)

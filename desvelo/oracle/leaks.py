@@ -39,6 +39,10 @@ def left_open(world: World) -> Failure | None:
         ("task", f"task {task.get_name()!r} is still running at {waiting_at(task)}")
         for task in world.unfinished_tasks()
     ]
+    found += [
+        ("thread", f"thread {thread.name!r}, started at {thread.started_at}, has never ended")
+        for thread in world.threads.left_running()
+    ]
     if not found:
         return None
     lines = tuple(text for _, text in found)

@@ -20,9 +20,16 @@ from desvelo.errors import FindingFileError
 ORDERS = 4
 """Places an event can take among those of its poll: 0 is first come, first served."""
 
-HOLD_KINDS = frozenset(
-    {"arrive", "deliver", "connect", "accept", "writable", "job", "answer", "timer", "ready"}
-)
+THREAD_KINDS = frozenset({"pause", "wake", "spawn", "call"})
+"""Kinds that hold a thread back: before its next line, when its waiting is over, at its start,
+before it calls into an event loop."""
+
+PREEMPTING = frozenset({"pause", "preempt"})
+"""Kinds that are asked only where a policy interrupts threads in the midst of their lines."""
+
+HOLD_KINDS = THREAD_KINDS | {
+    "arrive", "deliver", "connect", "accept", "writable", "job", "answer", "timer", "ready"
+}  # fmt: skip
 """Kinds whose value holds an event back: ``value = polls * ORDERS + place in its poll``."""
 
 MAX_HOLD = 1 << 16
@@ -57,6 +64,8 @@ class Deviation:
         >>> Deviation(Key("deliver-1", "arrive", 0), 8).describe()
         'deliver-1: its start is held back for 2 polls'
         """
+        if self.key.kind in ("pause", "wake"):
+            return f"{self.key.actor}: {self._pause()}"
         subject = _SUBJECTS.get(self.key.kind, self.key.kind)
         number = f" #{self.key.ordinal + 1}" if self.key.ordinal else ""
         return f"{self.key.actor}: {subject}{number} {self._effect()}"
@@ -66,15 +75,35 @@ class Deviation:
             how = SPLITS[min(self.value, len(SPLITS) - 1)]
             return f"is cut {how}" if self.value < len(SPLITS) - 1 else f"is only {how}"
         polls, place = divmod(self.value, ORDERS)
+        if self.key.kind == "preempt":
+            return "is interrupted, and a thread runs"
         if self.key.kind == "timer":
             return f"fires {polls} polls on although the loop is busy" if polls else "fires early"
         if polls == 0:
             return "comes after the others of its poll"
-        if polls >= 250:
+        if polls >= UNTIL_IDLE:
             return "is held back until nothing else can happen"
         late = ", and then comes last" if place else ""
         return f"is held back for {polls} poll{'s' if polls > 1 else ''}{late}"
 
+    def _pause(self) -> str:
+        number = self.key.ordinal + 1
+        polls, place = divmod(self.value, ORDERS)
+        what = (
+            f"is paused at its switch point {number}"
+            if self.key.kind == "pause"
+            else f"is held back at the end of its wait {number}"
+        )
+        if polls == 0:
+            return f"{what} until those that are ready have run"
+        if polls >= UNTIL_IDLE:
+            return f"{what} until nothing else can happen"
+        late = ", and then comes last" if place else ""
+        return f"{what} for {polls} poll{'s' if polls > 1 else ''}{late}"
+
+
+UNTIL_IDLE = 250
+"""Polls of a hold that is meant to last until nothing else can happen."""
 
 _SUBJECTS = {
     "arrive": "its start",
@@ -87,6 +116,11 @@ _SUBJECTS = {
     "timer": "its timer",
     "ready": "step",
     "split": "its message",
+    "pause": "its thread",
+    "wake": "its thread",
+    "spawn": "the start of its thread",
+    "call": "its call into the event loop",
+    "preempt": "the event loop",
 }
 
 

@@ -10,6 +10,14 @@ class Fifo:
     0
     """
 
+    preempts = False
+
     def decide(self, kind: str, actor: str, limit: int) -> int:
         """Return 0."""
         return 0
+
+
+class Interruptible(Fifo):
+    """Plain FIFO that is asked at every switch point of jobs, to see how many there are."""
+
+    preempts = True

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from dataclasses import replace
 
 from desvelo.errors import UsageError
 from desvelo.schedule.decisions import Decider
-from desvelo.schedule.delays import Delays
 from desvelo.schedule.fifo import Fifo
-from desvelo.schedule.mix import PORTFOLIO, Make, mixed
-from desvelo.schedule.pct import Pct
-from desvelo.schedule.random_walk import RandomWalk
+from desvelo.schedule.mix import PORTFOLIO, Make, delays, mixed, pct, pos, random_walk, sticky
+from desvelo.schedule.preempting_jobs import PreemptingJobs, is_coin
 from desvelo.schedule.scale import Scale
 from desvelo.schedule.source import Source
-from desvelo.schedule.sticky import Sticky
+from desvelo.schedule.threaded import ThreadWalk
 
 POLICIES: dict[str, Make] = {
     "fifo": lambda random, scale: Fifo(),
     **{name: make for _, name, make in PORTFOLIO},
+    "pos": pos,
 }
 """Every policy by the name that options use; each draws its own parameter."""
 
@@ -52,12 +52,17 @@ def make_policy(name: str, seed: int, scale: Scale | int) -> Decider:
     >>> make_policy("ptc", seed=1, scale=100)
     Traceback (most recent call last):
         ...
-    desvelo.errors.UsageError: no policy is called 'ptc'; did you mean 'pct'? (mix, fifo, delays, pct, random_walk, sticky)
+    desvelo.errors.UsageError: no policy is called 'ptc'; did you mean 'pct'? (mix, fifo, delays, pct, random_walk, sticky, pos)
     """  # noqa: E501 - the message is one line
-    random = Source(seed)
     size = Scale.of(scale)
+    if size.points and not size.threads and is_coin(seed):
+        plain = make_policy(name, seed, replace(size, points=0))
+        return plain if isinstance(plain, Fifo) else PreemptingJobs(plain, seed, size)
+    random = Source(seed)
     if name == "mix":
         return mixed(random, size)
+    if name == "random_walk" and size.threads:
+        return ThreadWalk(random)
     if name in POLICIES:
         return POLICIES[name](random, size)
     base, bracket, argument = name.partition("(")
@@ -77,12 +82,12 @@ def _with_number(name: str, base: str, argument: str, random: Source, scale: Sca
     if not fits(number):
         raise UsageError(f"policy {name!r}: the parameter is {rule}, as in {example}")
     if base == "delays":
-        return Delays(random, int(number), scale)
+        return delays(random, int(number), scale)
     if base == "pct":
-        return Pct(random, int(number), scale)
+        return pct(random, int(number), scale)
     if base == "sticky":
-        return Sticky(random, number, scale)
-    return RandomWalk(random, number, scale)
+        return sticky(random, number, scale)
+    return random_walk(random, number, scale)
 
 
 def _no_such_policy(name: str) -> str:

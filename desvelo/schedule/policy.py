@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from desvelo.schedule.delays import Delays
-from desvelo.schedule.fifo import Fifo
+from desvelo.schedule.fifo import Fifo, Interruptible
 from desvelo.schedule.pct import Pct
 from desvelo.schedule.policies import POLICIES, make_policy, policy_names
+from desvelo.schedule.pos import Pos
 from desvelo.schedule.random_walk import RandomWalk
 from desvelo.schedule.recorded import Recorded
 from desvelo.schedule.scale import Scale
@@ -16,7 +17,9 @@ __all__ = [
     "POLICIES",
     "Delays",
     "Fifo",
+    "Interruptible",
     "Pct",
+    "Pos",
     "RandomWalk",
     "Recorded",
     "Scale",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from desvelo.schedule.decisions import MAX_HOLD
+from desvelo.schedule.decisions import MAX_HOLD, PREEMPTING
 
 
 class Recorded:
@@ -20,6 +20,8 @@ class Recorded:
 
     def __init__(self, values: Mapping[tuple[str, str, int], int]) -> None:
         self._values = values
+        self.preempts = any(kind in PREEMPTING for _, kind, _ in values)
+        """Whether it pauses threads in the midst of their lines."""
         self._ordinals: dict[tuple[str, str], int] = {}
 
     def decide(self, kind: str, actor: str, limit: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log2
 from random import Random
 
-from desvelo.schedule.decisions import HOLD_KINDS, ORDERS
+from desvelo.schedule.decisions import HOLD_KINDS, ORDERS, THREAD_KINDS
 from desvelo.schedule.scale import Scale
 
 UNTIL_IDLE = 300
@@ -29,6 +29,8 @@ def drawn_hold(random: Random, kind: str, scale: Scale, late: float | None = Non
     near the beginning, or wait until all else is done. Other events mostly miss a few polls;
     some trade places within their poll.
     """
+    if kind in THREAD_KINDS:
+        return _drawn_pause(random)
     roll = random.random()
     late = random.random() if late is None else late
     place = random.randrange(ORDERS) if random.random() < 0.15 else 0
@@ -41,3 +43,13 @@ def drawn_hold(random: Random, kind: str, scale: Scale, late: float | None = Non
     else:
         polls = max(UNTIL_IDLE, 2 * scale.polls)
     return polls * ORDERS + place
+
+
+def _drawn_pause(random: Random) -> int:
+    """Draw how long a thread is held: mostly behind those that are ready, or some polls."""
+    roll = random.random()
+    if roll < 0.6:
+        return random.randrange(1, ORDERS)
+    if roll < 0.85:
+        return random.randint(1, 8) * ORDERS
+    return UNTIL_IDLE * ORDERS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from desvelo.schedule.decisions import ORDERS, SPLITS, Deviation
+from desvelo.schedule.decisions import ORDERS, SPLITS, THREAD_KINDS, Deviation
 from desvelo.story.scene import place
 from desvelo.story.transactions import transaction_text
 from desvelo.world.trace import Row
@@ -19,6 +19,9 @@ _HELD = {
     "job": "its job in the executor",
     "answer": "the result of its job",
     "ready": "its next step",
+    "wake": "the end of its wait",
+    "spawn": "the start of its thread",
+    "call": "its call into the event loop",
 }
 
 
@@ -81,7 +84,11 @@ def deviation_text(deviation: Deviation, set_at: str = "") -> str:
         return f"its message is cut {how}" if value < len(SPLITS) - 1 else f"its message is {how}"
     if kind == "timer":
         return f"its timer{f' ({set_at})' if set_at else ''} fires before other work"
+    if kind in ("pause", "preempt"):
+        return f"{set_at}  is paused before this line" if set_at else "is paused"
     what = _HELD.get(kind, kind)
+    if kind in THREAD_KINDS:
+        return f"{what} is held back"
     return (
         f"{what} comes last of what happens at once" if value < ORDERS else f"{what} is held back"
     )

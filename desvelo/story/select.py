@@ -18,7 +18,10 @@ ENOUGH = 6
 
 _EVENTS = frozenset({"cancel", "fault", "reset", "refused"})
 _PLUMBING = frozenset({"connect", "accept", "end"})
-_EFFECTS = frozenset({"begin", "deliver", "accept", "end", "run", "connect", *LINE_KINDS})
+_AT_A_SERVER = frozenset({"statement", "waits"})
+_EFFECTS = frozenset(
+    {"begin", "deliver", "accept", "end", "run", "connect", *_AT_A_SERVER, *LINE_KINDS}
+)
 REPEATS = 3
 
 
@@ -90,6 +93,7 @@ def _ranks(
     *,
     plumbing: bool,
 ) -> dict[int, int]:
+    at_a_server = any(row.kind in _AT_A_SERVER for row in rows)
     shared = shared_keys(rows)
     usual = {(row.lane, row.where, _values(row)) for row in plain}
     continued = _continued(rows)
@@ -107,12 +111,14 @@ def _ranks(
             ranks[index] = 1
         elif row.kind == "end-of-operation":
             ranks[index] = 0 if " raises " in row.text or "cancelled" in row.text else 2
+        elif row.kind in _AT_A_SERVER:
+            ranks[index] = 1
         elif row.kind in LINE_KINDS:
             rank = _rank_of_line(rows, index, shared, usual)
             if rank is not None and (rank == 0 or index not in continued):
                 ranks[index] = rank
         elif (
-            row.kind == "deliver"
+            (row.kind == "deliver" and not at_a_server)
             or (row.kind == "run" and not _was_traced(rows, index))
             or (row.kind in _PLUMBING and plumbing)
         ):

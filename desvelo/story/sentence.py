@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from desvelo.failure import Failure
-from desvelo.schedule.decisions import ORDERS, SPLITS, Deviation
+from desvelo.schedule.decisions import ORDERS, SPLITS, THREAD_KINDS, Deviation
 from desvelo.story.scene import BACKGROUND, SERVER, actor_of, and_list, later, place
 from desvelo.story.select import released
 from desvelo.story.shared import Clash, Use
@@ -24,6 +24,9 @@ _SUBJECTS = {
     "job": "the job of {} in the executor",
     "answer": "the result of the job of {}",
     "ready": "a step of {}",
+    "wake": "the end of a wait of {}",
+    "spawn": "the start of thread {}",
+    "call": "a call of {} into the event loop",
 }
 
 
@@ -84,8 +87,10 @@ def _cause(deviation: Deviation, rows: Sequence[Row], names: dict[str, str]) -> 
         (i for i, r in enumerate(rows) if r.kind == "deviation" and r.deviation == key), None
     )
     end = next((i for i, r in enumerate(rows) if r.kind == "release" and r.deviation == key), None)
+    if kind in ("pause", "preempt"):
+        return _pause(who, rows, start, end, actor, names)
     subject = _subject(deviation, rows, end)
-    if value < ORDERS:
+    if value < ORDERS and kind not in THREAD_KINDS:
         return f"{_capital(subject)} came last of several things that happened at once."
     if start is None or end is None:
         return f"{_capital(subject)} was held back."
@@ -93,6 +98,25 @@ def _cause(deviation: Deviation, rows: Sequence[Row], names: dict[str, str]) -> 
     if meanwhile:
         return f"While {subject} was held back, {meanwhile}."
     return f"{_capital(subject)} was held back a little."
+
+
+def _pause(
+    who: str,
+    rows: Sequence[Row],
+    start: int | None,
+    end: int | None,
+    actor: str,
+    names: dict[str, str],
+) -> str:
+    """Say where a thread was paused, and who ran meanwhile."""
+    where = (
+        f" before {place(rows[start], names)}" if start is not None and rows[start].where else ""
+    )
+    last = len(rows) - 1 if end is None else end
+    meanwhile = _meanwhile(rows[start : last + 1], actor, names) if start is not None else ""
+    if meanwhile:
+        return f"While {who} was paused{where}, {meanwhile}."
+    return f"{_capital(who)} was paused{where}."
 
 
 def _subject(deviation: Deviation, rows: Sequence[Row], release: int | None) -> str:

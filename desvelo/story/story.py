@@ -14,8 +14,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from desvelo.failure import failing_lines
+from desvelo.schedule.decisions import PREEMPTING
 from desvelo.story.cells import cell_text, deviation_text
-from desvelo.story.scene import BACKGROUND, actor_of, between_start_and_end, later, places
+from desvelo.story.scene import (
+    BACKGROUND,
+    actor_of,
+    between_start_and_end,
+    later,
+    place,
+    places,
+)
 from desvelo.story.select import Chosen, lanes_of, released, select
 from desvelo.story.sentence import (
     clash_sentence,
@@ -122,6 +130,8 @@ class _Story:
         elif failure is not None and failure.kind == "leak" and len(failure.details) > 1:
             lines.append("Left open:")
             lines += [f"  {self._short(line)}" for line in failure.details[:6]]
+        elif failure is not None and failure.kind == "not-linearizable":
+            lines += ["", *failure.details]
         return "\n".join(lines)
 
     def _call(self, name: str) -> str:
@@ -201,7 +211,13 @@ class _Story:
                 now = row.time_ns
             known = deviations.get(row.deviation)
             if row.kind == "deviation" and known is not None:
-                text = deviation_text(known, timer_place(known, self._rows, self._names))
+                paused = known.key.kind in PREEMPTING and row.where
+                text = deviation_text(
+                    known,
+                    place(row, self._names)
+                    if paused
+                    else timer_place(known, self._rows, self._names),
+                )
             else:
                 text = cell_text(row, self._names, self._shared)
             mark = item.mark

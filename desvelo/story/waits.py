@@ -118,7 +118,10 @@ def lost_gift(rows: Sequence[Row]) -> Gift | None:
 
 
 def _awaits(row: Row) -> bool:
-    return row.facts is not None and row.facts.suspended and row.facts.awaits
+    facts = row.facts
+    if facts is None or not facts.suspended:
+        return False
+    return facts.awaits or any(access.primitive for access in facts.accesses)
 
 
 def _primitives(rows: Sequence[Row], index: int) -> list[Access]:

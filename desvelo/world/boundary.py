@@ -22,10 +22,16 @@ from desvelo.world import (
     polling,
     signals,
     sockets,
+    sqlite,
     timekeeping,
 )
+from desvelo.world.held import libpq
+from desvelo.world.imports import ImportWatch
 from desvelo.world.inside import current
 from desvelo.world.references import generators, references
+from desvelo.world.threads import adopting, stand_ins, starting
+from desvelo.world.threads.lines import stop_watching
+from desvelo.world.threads.processor import PROCESSOR
 
 if TYPE_CHECKING:
     from desvelo.world.world import World
@@ -38,7 +44,6 @@ _MISSING = object()
 def enter(world: World) -> None:
     """Begin to answer for a world, in this thread."""
     inside.enter(world)
-    sockets.SimSocket.thread = inside.get_ident()
     sockets.SimSocket.network = world.network
     sockets.SimSocket.selector = world.selector
 
@@ -90,6 +95,9 @@ class Boundary:
         cls._depth -= 1
         if cls._depth:
             return
+        _imports.stop()
+        PROCESSOR.leave()
+        stop_watching()
         interrupted: BaseException | None = None
         while cls._undo or cls._replaced or cls._travel is not None:
             # Ctrl-C may come at any line: go on until all is back, then let it out.
@@ -105,9 +113,11 @@ class Boundary:
         cls._known = dict(sys.modules)
         cls._numbered.clear()
         cls._modules = 0
+        _imports.start()
         cls._travel = timekeeping.travel()
+        sqlite.install()
         replaced: dict[str, Any] = {}
-        for source in (timekeeping, chance, names, polling, signals, order):
+        for source in (timekeeping, chance, names, polling, signals, order, sqlite):
             replaced |= source.replacements()
         followed: dict[int, Any] = {}
         for dotted, new in replaced.items():
@@ -118,7 +128,17 @@ class Boundary:
             cls._replaced.append((real, new))
             self._set(owner, name, new)
         cls._replaced.append((sockets.real_socket, sockets.SimSocket))
-        for owner, name, new in (*chance.ATTRIBUTES, *names.ATTRIBUTES, *order.ATTRIBUTES):
+        for owner, name, new in (
+            *chance.ATTRIBUTES,
+            *names.ATTRIBUTES,
+            *order.ATTRIBUTES,
+            *starting.ATTRIBUTES,
+        ):
+            self._set(owner, name, new)
+        for owner, name, real, new in stand_ins.attributes():
+            if real is not None:
+                followed[id(real)] = new
+                cls._replaced.append((real, new))
             self._set(owner, name, new)
         for owner, name, new in fences.attributes():
             self._set(owner, name, new)
@@ -154,6 +174,7 @@ class Boundary:
             chance.GENERATORS.restore()
             cls._replaced.clear()
             cls._known.clear()
+        sqlite.remove()
         if cls._travel is not None:
             journey, cls._travel = cls._travel, None
             journey.stop()
@@ -165,7 +186,15 @@ def notice_imports() -> None:
         return
     Boundary._modules = len(sys.modules)
     done = Boundary._numbered
-    for stand_in in (*anyio_workers.stand_ins(done), *order.stand_ins(done)):
+    for stand_in in (
+        *anyio_workers.stand_ins(done),
+        *libpq.stand_ins(done),
+        *order.stand_ins(done),
+    ):
         Boundary._set(*stand_in)
     for generator in generators(sys.modules):
         chance.GENERATORS.keep(generator)
+    adopting.adopt()
+
+
+_imports = ImportWatch(notice_imports)

@@ -1,4 +1,4 @@
-"""What code inside the world may not do: threads and processes of its own, waiting by blocking.
+"""What code inside the world may not do: processes of its own, other loops, the kernel's waiting.
 
 Each of these raises an error that names the call and the line before anything has happened.
 """
@@ -6,14 +6,12 @@ Each of these raises an error that names the call and the line before anything h
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import multiprocessing.process
 import os
 import select
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -33,10 +31,6 @@ _NO_LOOP = (
     "the event loop of the world is the only one in it; await the coroutine, or hand it to "
     "asyncio.run_coroutine_threadsafe"
 )
-_NO_BLOCKING = (
-    "it would hold the thread until another one acts, and with it the whole world, which has "
-    "only this one; await the asyncio counterpart instead"
-)
 _NO_ALARM = "the real clock would interrupt the simulated world; use loop.call_later"
 _NO_POLLING = "it asks the kernel, which knows nothing of simulated sockets; use the event loop"
 
@@ -52,34 +46,6 @@ def refusing(call: str, real: Callable[..., Any], advice: str) -> Callable[..., 
     return refuse
 
 
-_real_wait = threading.Condition.wait
-_real_result = concurrent.futures.Future.result
-_real_exception = concurrent.futures.Future.exception
-
-
-def _wait(self: threading.Condition, timeout: float | None = None) -> bool:
-    world = current()
-    if world is None:
-        return _real_wait(self, timeout)
-    if timeout is None:
-        raise UnsupportedInWorld(f"waiting for a thread at {calling_line()}: {_NO_BLOCKING}")
-    # Nobody can notify it meanwhile: this thread is the only one.
-    world.block_for(max(timeout, 0.0))
-    return False
-
-
-def _result(self: concurrent.futures.Future[Any], timeout: float | None = None) -> Any:
-    if current() is not None and not self.done():
-        raise UnsupportedInWorld(f"Future.result() at {calling_line()}: {_NO_BLOCKING}")
-    return _real_result(self, timeout)
-
-
-def _exception(self: concurrent.futures.Future[Any], timeout: float | None = None) -> Any:
-    if current() is not None and not self.done():
-        raise UnsupportedInWorld(f"Future.exception() at {calling_line()}: {_NO_BLOCKING}")
-    return _real_exception(self, timeout)
-
-
 _real_loop_init = asyncio.selector_events.BaseSelectorEventLoop.__init__
 
 
@@ -91,10 +57,7 @@ def _loop_init(self: Any, *arguments: Any, **options: Any) -> None:
 
 
 _REFUSED: tuple[tuple[str, str, str, str], ...] = (
-    ("threading", "Thread.start", "threading.Thread.start()", _NO_THREAD),
-    ("threading", "_start_new_thread", "_thread.start_new_thread()", _NO_THREAD),
     ("threading", "_start_joinable_thread", "_thread.start_joinable_thread()", _NO_THREAD),
-    ("_thread", "start_new_thread", "_thread.start_new_thread()", _NO_THREAD),
     ("_thread", "start_joinable_thread", "_thread.start_joinable_thread()", _NO_THREAD),
     ("subprocess", "Popen.__init__", "subprocess.Popen()", NO_PROCESS),
     ("subprocess", "_fork_exec", "subprocess.Popen()", NO_PROCESS),
@@ -116,10 +79,7 @@ _REFUSED: tuple[tuple[str, str, str, str], ...] = (
 def attributes() -> list[tuple[Any, str, Any]]:
     """Return what is fenced: (owner, name, stand-in)."""
     fenced: list[tuple[Any, str, Any]] = [
-        (threading.Condition, "wait", _wait),
         (asyncio.selector_events.BaseSelectorEventLoop, "__init__", _loop_init),
-        (concurrent.futures.Future, "result", _result),
-        (concurrent.futures.Future, "exception", _exception),
     ]
     for module, path, call, advice in _REFUSED:
         owner: Any = sys.modules.get(module)

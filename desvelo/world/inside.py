@@ -23,6 +23,12 @@ def enter(world: World) -> None:
     _inside = world
 
 
+def pass_to(thread: int) -> None:
+    """Answer in another thread from now on: the one that has got the baton."""
+    global _thread  # noqa: PLW0603 - the process has one boundary
+    _thread = thread
+
+
 def leave() -> None:
     """Answer for the real process again."""
     global _inside  # noqa: PLW0603 - the process has one boundary

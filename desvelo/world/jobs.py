@@ -1,20 +1,20 @@
 """``run_in_executor`` and ``to_thread``: a job runs at one decision, its answer is seen at another.
 
-The function runs in the loop's thread, between two iterations, as if a thread of the pool had
-run it just then. A pool starts its jobs in the order in which they were submitted and has as
-many hands as it was given: with one worker nothing is ever reordered.
+The function runs in a controlled thread of the pool, begun between two iterations of the loop.
+A pool starts its jobs in the order in which they were submitted and has as many hands as it was
+given: with one worker nothing is ever reordered, unless the worker itself waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from asyncio import events
 from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, cast
 
 from desvelo.world.actors import ACTOR, Actor
+from desvelo.world.threads.thread import ControlledThread, ThreadExit
 from desvelo.world.values import describe_value
 from desvelo.world.whereabouts import display_path
 
@@ -52,12 +52,26 @@ class Job:
 class Pool:
     """The jobs of one executor, first in, first out."""
 
-    __slots__ = ("executor", "queue", "workers")
+    __slots__ = ("executor", "hands", "idle", "queue", "workers")
 
     def __init__(self, executor: Any, workers: int) -> None:
         self.executor = executor
         self.workers = workers
         self.queue: list[Job] = []
+        self.hands = 0
+        """How many threads it has started."""
+        self.idle: list[Worker] = []
+
+
+class Worker:
+    """One thread of a pool: the same for all the jobs that it takes up in one execution."""
+
+    __slots__ = ("job", "pool", "thread")
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.job: Job | None = None
+        self.thread: ControlledThread | None = None
 
 
 class Jobs:
@@ -66,8 +80,6 @@ class Jobs:
     def __init__(self, world: World) -> None:
         self._world = world
         self._pools: dict[int, Pool] = {}
-        self.running: Job | None = None
-        self.slept_ns = 0
         self.under_way = 0
         """How many jobs have been submitted and not answered."""
 
@@ -122,21 +134,50 @@ class Jobs:
             # A pool drops a job that was cancelled before any thread took it up.
             self._finish(job)
             return
-        self.slept_ns = 0
-        before, self.running = self.running, job
-        loop = events._get_running_loop()
-        events._set_running_loop(None)
-        context = contextvars.Context()
-        context.run(ACTOR.set, job.actor)
-        try:
-            job.outcome = (context.run(job.call, *job.arguments), None)
-        except BaseException as error:
-            job.outcome = (None, error)
-            if world.is_control(error):
+        worker = job.pool.idle.pop() if job.pool.idle else self._hire(job.pool)
+        worker.job = job
+        thread = worker.thread
+        assert thread is not None
+        thread.name, thread.actor = job.actor.name, job.actor
+        world.threads.resume(thread)
+
+    def _hire(self, pool: Pool) -> Worker:
+        worker = Worker(pool)
+        name = f"{getattr(pool.executor, '_thread_name_prefix', '') or 'asyncio'}_{pool.hands}"
+        pool.hands += 1
+        worker.thread = self._world.threads.spawn(name, lambda: self._work(worker), title=name)
+        worker.thread.works = True
+        return worker
+
+    def _work(self, worker: Worker) -> None:
+        """Take up job after job; runs in the worker's own thread."""
+        executor = worker.pool.executor
+        initializer = getattr(executor, "_initializer", None)
+        threads, thread = self._world.threads, worker.thread
+        assert thread is not None
+        begun = False
+        while True:
+            job = worker.job
+            assert job is not None
+            context = contextvars.Context()
+            context.run(ACTOR.set, job.actor)
+            try:
+                if initializer is not None and not begun:
+                    begun = True
+                    initializer(*executor._initargs)
+                job.outcome = (context.run(job.call, *job.arguments), None)
+            except ThreadExit:
                 raise
-        finally:
-            events._set_running_loop(loop)
-            self.running = before
+            except BaseException as error:
+                job.outcome = (None, error)
+            del context
+            self._ran(job)
+            worker.job = job = None
+            worker.pool.idle.append(worker)
+            threads.rest(thread)
+
+    def _ran(self, job: Job) -> None:
+        world = self._world
         if world.tracing:
             value, failed = job.outcome
             shown = (
@@ -145,7 +186,7 @@ class Jobs:
                 else f"returns {short_repr(value)}"
             )
             world.note("run", job.actor.lane, f"{describe_call(job.call)} {shown}")
-        world.post("answer", job.actor.name, lambda: self._answer(job), delay_ns=self.slept_ns)
+        world.post("answer", job.actor.name, lambda: self._answer(job))
 
     def _answer(self, job: Job) -> None:
         self._world.selector.call(lambda: self._deliver(job))

@@ -23,10 +23,10 @@ from desvelo.world.actors import ACTOR
 from desvelo.world.fences import NO_PROCESS
 from desvelo.world.names import is_literal
 from desvelo.world.order import OrderedReferences
-from desvelo.world.selector import WorldSelector
 from desvelo.world.whereabouts import calling_line
 
 if TYPE_CHECKING:
+    from desvelo.world.selector import WorldSelector
     from desvelo.world.world import World
 
 _SLEEP = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
@@ -73,13 +73,14 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):
         _transports: MutableMapping[int, Any]
         _add_callback: Callable[[asyncio.Handle], None]
         _check_closed: Callable[[], None]
+        _run_once: Callable[[], None]
         _check_default_executor: Callable[[], None]
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._numbers = 0
         self._made: list[weakref.ref[asyncio.Task[Any]]] = []
-        super().__init__(WorldSelector(world))
+        super().__init__(world.new_selector())
         self._clock_resolution = 1e-9
         # They are closed in the order in which they began.
         self._asyncgens = OrderedReferences()
@@ -199,8 +200,9 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):
     def call_soon_threadsafe(  # type: ignore[override] # as call_at
         self, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        """Schedule a callback; within the world there is only one thread."""
+        """Schedule a callback from a controlled thread, which may be late with it."""
         self._world.check_thread("loop.call_soon_threadsafe")
+        self._world.threads.before_call()
         return self.call_soon(callback, *args, context=context)
 
     def _make_self_pipe(self) -> None:

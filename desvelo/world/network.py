@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from desvelo.world.actors import ACTOR, WORLD, Actor
 
 if TYPE_CHECKING:
+    from desvelo.world.held.bridge import Bridge
     from desvelo.world.sockets import SimSocket
 
 CAPACITY = 128 * 1024
@@ -84,6 +85,7 @@ class Pipe:
     __slots__ = (
         "arrived",
         "connection",
+        "describer",
         "encrypted",
         "ended",
         "in_flight",
@@ -114,6 +116,8 @@ class Pipe:
         self.short_of_room = False
         self.encrypted: bool | None = None
         """Whether it began with a TLS handshake; unknown until something was sent."""
+        self.describer: Callable[[bytes], str] | None = None
+        """Who describes its messages, when that takes knowledge of their protocol."""
 
     def room(self) -> int:
         """Return how many bytes may be sent now."""
@@ -189,6 +193,8 @@ class Pipe:
 
     def describe(self, data: bytes) -> str:
         """Describe a message; of encrypted ones not even the size is the same in every run."""
+        if self.describer is not None:
+            return self.describer(data)
         if self.encrypted is None:
             self.encrypted = data[:2] == _TLS_HANDSHAKE
         return "encrypted bytes" if self.encrypted else describe_bytes(data)
@@ -234,10 +240,16 @@ class Pipe:
 class Network:
     """Ports, names and connections of one world."""
 
+    socket_class: type[SimSocket] | None = None
+    """What sockets are made as; plain simulated ones when nothing is said."""
+    pipe_class = Pipe
+
     def __init__(
         self, medium: Medium, *, capacity: int = CAPACITY, ephemeral: range = EPHEMERAL
     ) -> None:
         self.medium = medium
+        self.bridge: Bridge | None = None
+        """The real servers that are reached through this network, if any."""
         self.capacity = capacity
         self.ephemeral = ephemeral
         self.sockets: dict[int, SimSocket] = {}
@@ -435,7 +447,7 @@ class Network:
                 )
         sock.peer_address = address
         if self.medium.tracing:
-            self.medium.note("connect", actor.lane, f"connects to {describe_address(address)}")
+            self.medium.note("connect", actor.lane, f"connects to {self._named(address)}")
         self.medium.post("connect", name, lambda: self._arrive(sock, address, name))
 
     def _arrive(self, sock: SimSocket, address: Address, actor: str) -> None:
@@ -445,11 +457,17 @@ class Network:
         if actor in self.refusing:
             self.refusing.discard(actor)
             listener = None
+        elif (
+            listener is None
+            and self.bridge is not None
+            and self.bridge.accept(sock, address, actor)
+        ):
+            return
         if listener is None:
             missing = sock.family == socket.AF_UNIX
             sock.refuse(errno.ENOENT if missing else errno.ECONNREFUSED)
             if self.medium.tracing:
-                self.medium.note("refused", actor, f"nobody listens at {describe_address(address)}")
+                self.medium.note("refused", actor, f"nobody listens at {self._named(address)}")
             return
         if listener.queue_is_full():
             listener.waiting.append(lambda: self._arrive(sock, address, actor))
@@ -460,15 +478,23 @@ class Network:
         listener.expected += 1
         self.medium.post("accept", actor, lambda: listener.enqueue(server))
 
+    def _named(self, address: Address) -> str:
+        """Write an address for the trace: a real server's differs from run to run."""
+        name = self.bridge.describe(address) if self.bridge is not None else None
+        return name or describe_address(address)
+
     def join(self, client: SimSocket, server: SimSocket, actor: str) -> Connection:
         """Make two sockets the ends of one connection."""
         self._connections += 1
         connection = Connection(self._connections, actor)
-        there = Pipe(self, connection, client, server)
-        back = Pipe(self, connection, server, client)
+        there = self.pipe_class(self, connection, client, server)
+        back = self.pipe_class(self, connection, server, client)
         client.attach(connection, outgoing=there, incoming=back, client=True)
         server.attach(connection, outgoing=back, incoming=there, client=False)
         return connection
+
+    def close(self) -> None:
+        """Release what the network holds of the real machine; here, nothing."""
 
 
 @functools.lru_cache(maxsize=1024)

@@ -7,8 +7,10 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from desvelo.errors import UsageError
 from desvelo.world.actors import ACTOR, Actor
 from desvelo.world.jobs import short_repr
+from desvelo.world.threads.thread import ControlledThread
 
 if TYPE_CHECKING:
     from desvelo.world.world import World
@@ -29,6 +31,7 @@ class Operation:
         "name",
         "result",
         "task",
+        "thread",
     )
 
     def __init__(self, world: World, name: str, call: Callable[[], Any]) -> None:
@@ -36,6 +39,7 @@ class Operation:
         self.name = name
         self.call = call
         self.task: asyncio.Task[Any] | None = None
+        self.thread: ControlledThread | None = None
         self.begun_at = -1
         self.ended_at = -1
         self.done = False
@@ -66,7 +70,7 @@ class Operation:
         if self.done:
             return
         world = self._world
-        self.begun_at = world.selector.polls
+        self.begun_at = world.next_moment()
         context = contextvars.Context()
         context.run(ACTOR.set, Actor(self.name))
         if world.tracing:
@@ -86,14 +90,47 @@ class Operation:
         self.task = world.loop.create_task(outcome, name=self.name, context=context)
         self.task.add_done_callback(self._on_done, context=context)
 
+    def begin_thread(self) -> None:
+        """Start the call as a thread of its own, which has the baton until it gives it back."""
+        if self.done:
+            return
+        world = self._world
+        self.begun_at = world.next_moment()
+        if world.tracing:
+            world.note("begin", self.name, f"{self.name} starts")
+        self.thread = world.threads.spawn(
+            self.name,
+            self._run_as_thread,
+            daemon=False,
+            on_end=self._on_thread_end,
+            title=self.name,
+        )
+        world.threads.resume(self.thread)
+
+    def _run_as_thread(self) -> None:
+        self.result = self.call()
+
+    def _on_thread_end(self, thread: ControlledThread) -> None:
+        if asyncio.iscoroutine(self.result):
+            self.result.close()
+            self.result = None
+            thread.error = UsageError(
+                f"operation {self.name!r} is an async function; with runtime 'threads' all "
+                "functions are plain ones, each operation being a thread"
+            )
+        self._end(self.result, thread.error)
+
     def cancel(self) -> None:
-        """Cancel the call where it is; one that has not started never will."""
+        """Cancel the call where it is; one that has not started never will.
+
+        A thread cannot be cancelled: one that runs goes on.
+        """
         self.cancel_wanted = True
         if self._world.tracing and not self.done:
             self._world.note("cancel", self.name, f"{self.name} is cancelled")
         if self.task is not None:
             self.task.cancel()
-        elif not self.done:
+        elif not self.done and self.thread is None:
             self._end(None, asyncio.CancelledError())
 
     def on_end(self, callback: Callable[[Operation], None]) -> None:
@@ -115,7 +152,7 @@ class Operation:
         world = self._world
         self.done = True
         self.result, self.error = result, error
-        self.ended_at = world.selector.polls
+        self.ended_at = world.next_moment()
         if world.tracing:
             world.note("end-of-operation", self.name, f"{self.name} {self.outcome()}")
         callbacks, self._on_end = self._on_end, []

@@ -135,6 +135,8 @@ _NUMBERED = {
     "aiohttp.web_response": ("StreamResponse",),
     "aiohttp.web_ws": ("WebSocketResponse",),
     "anyio._backends._asyncio": ("CancelScope", "TaskGroup"),
+    "redis.asyncio.connection": ("AbstractConnection",),
+    "redis.connection": ("AbstractConnection",),
     "starlette.websockets": ("WebSocket",),
     "uvicorn.protocols.http.h11_impl": ("H11Protocol",),
     "uvicorn.protocols.http.httptools_impl": ("HttpToolsProtocol",),

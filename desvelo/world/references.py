@@ -63,7 +63,7 @@ def references(modules: Mapping[str, ModuleType], stand_ins: dict[int, Any]) -> 
     [('clock', 'ours')]
     """
     found: list[Reference] = []
-    for name, module in _of_targets(modules):
+    for name, module in modules_of_targets(modules):
         for owner, attribute in _places_in(name, module, stand_ins):
             new = _changed(owner, attribute, stand_ins)
             if new is not None:
@@ -80,7 +80,7 @@ def generators(modules: Mapping[str, ModuleType]) -> list[Random]:
     True
     """
     found = []
-    for name, module in _of_targets(modules):
+    for name, module in modules_of_targets(modules):
         before = _generators.get(name)
         size = len(vars(module))
         if before is None or before[0] is not module or before[1] != size:
@@ -95,7 +95,8 @@ def generators(modules: Mapping[str, ModuleType]) -> list[Random]:
     return found
 
 
-def _of_targets(modules: Mapping[str, ModuleType]) -> Iterator[tuple[str, ModuleType]]:
+def modules_of_targets(modules: Mapping[str, ModuleType]) -> Iterator[tuple[str, ModuleType]]:
+    """Return the modules that may serve a target, by name."""
     for name, module in list(modules.items()):
         # Whatever a program puts there, such as an object that stands for a module.
         kind: type = type(module)

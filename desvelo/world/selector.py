@@ -18,6 +18,7 @@ from desvelo.world import boundary
 from desvelo.world.clock import MILLISECOND_NS
 from desvelo.world.events import NEVER_NS, PendingEvent
 from desvelo.world.lateness import Lateness
+from desvelo.world.threads.baton import HANDED_OVER, THREAD_KINDS
 
 if TYPE_CHECKING:
     from desvelo.world.world import World
@@ -34,6 +35,10 @@ RELEASED = {
     "writable": "there is room to write",
     "job": "the job may start",
     "answer": "the answer of the job is let through",
+    "pause": "goes on",
+    "wake": "wakes up",
+    "spawn": "its start is let through",
+    "call": "the call into the event loop is made",
 }
 
 
@@ -51,6 +56,10 @@ class WorldSelector(selectors.BaseSelector):
         self._callbacks: list[Callable[[], None]] = []
         self._stalled: dict[str, int] = {}
         self._sequence = 0
+        self._ready: Any = ()
+        """The loop's own ready queue; it is made after the selector."""
+        self._left = 0
+        """How many events of this turn are still to come."""
         self._modules = 0
         self._lateness = Lateness(world.latency_ns)
         self.polls = 0
@@ -133,8 +142,24 @@ class WorldSelector(selectors.BaseSelector):
         any number of sleeps, not only by those within the bound on latency. One ``behind`` is
         seen a poll after what was posted just before it.
         """
+        value = self._world.decide(kind, actor, MAX_HOLD)
+        return self.hold(
+            kind, actor, fire, value, delay_ns=delay_ns, unhurried=unhurried, behind=behind
+        )
+
+    def hold(
+        self,
+        kind: str,
+        actor: str,
+        fire: Callable[[], None],
+        value: int,
+        *,
+        delay_ns: int = 0,
+        unhurried: bool = False,
+        behind: bool = False,
+    ) -> PendingEvent:
+        """Make something possible that is held back as ``value`` says: it was decided before."""
         world = self._world
-        value = world.decide(kind, actor, MAX_HOLD)
         self._sequence += 1
         polls, place = (value // ORDERS, value % ORDERS) if value else (0, 0)
         if behind:
@@ -159,6 +184,71 @@ class WorldSelector(selectors.BaseSelector):
         else:
             self._pending.append(event)
         return event
+
+    def hold_to_the_end(self, actor: str, fire: Callable[[], None]) -> PendingEvent:
+        """Let everything else that is possible have its turn first."""
+        event = self.hold("pause", actor, fire, 0)
+        event.due = max(self.polls + 1, *(one.due for one in self._pending))
+        return event
+
+    def is_next(self, event: PendingEvent) -> bool:
+        """Take an event back when nothing else could happen before it; tell whether it was so.
+
+        Only where there is no loop to go on: threads and nothing else.
+        """
+        if (
+            self._left
+            or self._callbacks
+            or self._touched
+            or self._world.runtime != "threads"
+            or self._world.loop._scheduled
+            or self._world.loop._ready
+        ):
+            return False
+        first = min(self._pending, key=_turn)
+        if first is not event:
+            return False
+        self._pending.remove(event)
+        if event.held:
+            self._world.note("release", event.actor, RELEASED[event.kind], deviation=event.held)
+        return True
+
+    def take_for_thread(self) -> PendingEvent | None:
+        """Return the next event if nothing but threads could go on now, else nothing.
+
+        The thread that gives the baton back then hands it to the next one itself.
+        """
+        if (
+            self._left
+            or self._callbacks
+            or self._touched
+            or self._ready
+            or self._world.loop._scheduled
+            or not self._pending
+        ):
+            return None
+        first = min(self._pending, key=_turn)
+        if first.kind not in HANDED_OVER:
+            return None
+        self._pending.remove(first)
+        if first.held:
+            self._world.note("release", first.actor, RELEASED[first.kind], deviation=first.held)
+        return first
+
+    def fire_one(self, kinds: frozenset[str]) -> bool:
+        """Let the next event of some kinds happen, outside of any poll; tell whether there is one.
+
+        The loop's thread is blocked by its own code, and only threads can go on.
+        """
+        possible = [event for event in self._pending if event.kind in kinds]
+        if not possible:
+            return False
+        event = min(possible, key=_turn)
+        self._pending.remove(event)
+        if event.held:
+            self._world.note("release", event.actor, RELEASED[event.kind], deviation=event.held)
+        event.fire()
+        return True
 
     def stall(self, actor: str, seconds: float) -> None:
         """A fault: what is under way for an actor, now and later, takes that much longer."""
@@ -216,7 +306,8 @@ class WorldSelector(selectors.BaseSelector):
             if due:
                 self._fire(due)
             reported = self._report() if self._touched or self._callbacks else []
-            if reported or timeout == 0:
+            if reported or timeout == 0 or self._ready or world.threads.home_may_go_on():
+                # A thread may have called into the loop, which wakes it.
                 return reported
             if self._timer_is_due() or not self._move_on():
                 return reported
@@ -233,17 +324,30 @@ class WorldSelector(selectors.BaseSelector):
         return due
 
     def _fire(self, due: list[PendingEvent]) -> None:
+        threads = self._world.threads
+        self._left = len(due)
         for event in due:
+            self._left -= 1
             if event.held:
                 self._world.note("release", event.actor, RELEASED[event.kind], deviation=event.held)
             event.fire()
+            if threads.waiting:
+                threads.look()
         # What became possible by this and is not held is seen in the same poll.
         while True:
             more = self._take_due()
             if not more:
                 return
+            self._left = len(more)
             for event in more:
+                self._left -= 1
+                if event.held and event.kind in THREAD_KINDS:
+                    self._world.note(
+                        "release", event.actor, RELEASED[event.kind], deviation=event.held
+                    )
                 event.fire()
+                if threads.waiting:
+                    threads.look()
 
     def _report(self) -> EventList:
         reported: EventList = []
@@ -359,3 +463,7 @@ class WorldSelector(selectors.BaseSelector):
             self._lateness.spend(jump + 1 - now)
             world.clock.advance_to(jump + 1)
             world.note_time()
+
+
+def _turn(event: PendingEvent) -> tuple[int, int, int]:
+    return event.due, event.place, event.sequence

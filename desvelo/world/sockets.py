@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from desvelo.errors import UnsupportedInWorld
+from desvelo.world import inside
 from desvelo.world.actors import ACTOR
 from desvelo.world.network import (
     Address,
@@ -25,6 +26,7 @@ from desvelo.world.network import (
     acting,
     describe_address,
 )
+from desvelo.world.threads.points import controlled, wait_until
 from desvelo.world.whereabouts import calling_line
 
 if TYPE_CHECKING:
@@ -44,14 +46,14 @@ class SimSocket(real_socket):
     # The world that sockets are made in; set while an execution runs.
     network: Network | None = None
     selector: WorldSelector | None = None
-    thread: int = 0
 
     def __new__(cls, *arguments: Any, **options: Any) -> Any:
         """Make a simulated socket inside the world and a real one outside."""
         # Other threads of the process, such as a test runner's, keep their real sockets.
-        if cls.network is None or threading.get_ident() != cls.thread:
+        if cls.network is None or threading.get_ident() != inside._thread:
             return real_socket(*arguments, **options)
-        return super().__new__(cls)
+        made = cls.network.socket_class if cls is SimSocket else None
+        return super().__new__(made or cls)
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class SimSocket(real_socket):
         self.incoming: Pipe | None = None
         self.created_by = ACTOR.get().name
         self.created_at = calling_line() if network.medium.tracing else ""
+        self._told_of_reset = False
         self._write_closed = False
         self._read_closed = False
         # Listeners only.
@@ -177,7 +180,7 @@ class SimSocket(real_socket):
         return -1 if self.closed else self._fd
 
     def setblocking(self, flag: bool, /) -> None:
-        """Set blocking mode; blocking calls are refused when they are made."""
+        """Set blocking mode; in the loop's own thread a call that would block is refused."""
         self._timeout = None if flag else 0.0
 
     def settimeout(self, value: float | None, /) -> None:
@@ -245,7 +248,7 @@ class SimSocket(real_socket):
         self.listening = True
 
     def connect(self, address: Address, /) -> None:
-        """Begin to connect; the outcome is seen later, as on any non-blocking socket."""
+        """Connect; on a non-blocking socket the outcome is seen later."""
         self._check_open()
         self._check_non_blocking("connect", address)
         if self.connection is not None:
@@ -254,7 +257,12 @@ class SimSocket(real_socket):
             raise OSError(errno.EALREADY, os.strerror(errno.EALREADY))
         self._network.connect(self, address)
         self._connecting = True
-        raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
+        if self._timeout == 0.0:
+            raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
+        self._wait(lambda: not self._connecting, f"a connection to {describe_address(address)}")
+        error, self._error = self._error, 0
+        if error:
+            raise OSError(error, os.strerror(error))
 
     def connect_ex(self, address: Address, /) -> int:
         """Connect and return the error number instead of raising."""
@@ -339,7 +347,8 @@ class SimSocket(real_socket):
         self._check_open()
         self._check_non_blocking("accept")
         if not self.queue:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            self._wait(lambda: bool(self.queue) or self.closed, "a client to connect")
+            self._check_open()
         server = self.queue.popleft()
         self.expected -= 1
         while self.waiting and not self.queue_is_full():
@@ -362,8 +371,10 @@ class SimSocket(real_socket):
         if not payload:
             return 0
         accepted = pipe.send(payload, actor)
-        if not accepted:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        while not accepted:
+            self._wait(self._can_write, f"room to write on {self.label}")
+            pipe = self._writing("send")
+            accepted = pipe.send(payload, actor)
         medium = self._network.medium
         if medium.tracing:
             medium.note("send", self.lane, f"sends {pipe.describe(payload[:accepted])}")
@@ -382,6 +393,10 @@ class SimSocket(real_socket):
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Return what has arrived, at most ``size`` bytes; ``b""`` at the end."""
         self._check_open()
+        if self._timeout != 0.0 and not self._can_read() and not flags & socket.MSG_DONTWAIT:
+            self._check_non_blocking("recv")
+            self._wait(self._can_read, f"an answer on {self.label}")
+            self._check_open()
         pipe = self.incoming
         if pipe is None:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
@@ -389,11 +404,14 @@ class SimSocket(real_socket):
             if flags & socket.MSG_PEEK:
                 return bytes(pipe.arrived[:size])
             return pipe.take(size)
-        if pipe.reset:
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         if pipe.ended or self._read_closed:
             return b""
-        self._check_non_blocking("recv")
+        if pipe.reset:
+            # Linux says so once, to whoever asks first; then the stream is simply at its end.
+            if self._told_of_reset:
+                return b""
+            self._told_of_reset = True
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
@@ -410,7 +428,7 @@ class SimSocket(real_socket):
     def shutdown(self, how: int, /) -> None:
         """Close one direction or both."""
         self._check_open()
-        if self.connection is None:
+        if self.connection is None or (self.incoming is not None and self.incoming.reset):
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         if how in (socket.SHUT_WR, socket.SHUT_RDWR):
             self._end_stream()
@@ -486,20 +504,35 @@ class SimSocket(real_socket):
         pipe = self.outgoing
         if pipe is None:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
-        if self.incoming is not None and self.incoming.reset:
+        back = self.incoming
+        if back is not None and back.reset and not back.ended and not self._told_of_reset:
+            self._told_of_reset = True
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        if pipe.reset or self._write_closed:
+        if (back is not None and back.reset) or pipe.reset or self._write_closed:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        if self._timeout != 0.0:
-            self._check_non_blocking(call)
+        self._check_non_blocking(call)
         return pipe
 
     def _check_open(self) -> None:
         if self.closed:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
-    def _check_non_blocking(self, call: str, address: Address = None) -> None:
+    def _can_read(self) -> bool:
+        # A call that would raise does not block either.
+        return self.closed or self.incoming is None or self._read_closed or self.has_input()
+
+    def _can_write(self) -> bool:
+        return self.closed or self.has_room()
+
+    def _wait(self, ready: Callable[[], bool], why: str) -> None:
+        """Block this thread as long as the socket's time-out allows."""
         if self._timeout == 0.0:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        if not wait_until(ready, why, timeout=self._timeout):
+            raise TimeoutError("timed out")
+
+    def _check_non_blocking(self, call: str, address: Address = None) -> None:
+        if self._timeout == 0.0 or controlled():
             return
         target = f" to {describe_address(address)}" if address is not None else ""
         raise UnsupportedInWorld(

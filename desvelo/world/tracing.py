@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from desvelo.world.actors import ACTOR
 from desvelo.world.statements import Path, Statement, source_of
-from desvelo.world.trace import Access, Facts, Row
+from desvelo.world.trace import LINE_KINDS, Access, Facts, Row, Trace
 from desvelo.world.values import CONTAINERS, PRIMITIVES, describe_value, fingerprint, is_plain
 from desvelo.world.whereabouts import display_path, is_foreign, is_installed
 
@@ -47,7 +47,9 @@ def is_own_code(filename: str) -> bool:
 class _Call:
     """One call of a function of the target: where it is and what it saw there."""
 
-    __slots__ = ("before", "leaving", "number", "raised", "row", "statement")
+    __slots__ = (
+        "again", "before", "done", "leaving", "number", "raised", "row", "statement"
+    )  # fmt: skip
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -56,6 +58,10 @@ class _Call:
         """The row of the running stretch of the statement, -1 while there is none."""
         self.before: list[tuple[Path, _Place, tuple[str, int]]] = []
         self.raised = ""
+        self.done = False
+        """Whether the statement was settled as its thread stopped before the next one."""
+        self.again = False
+        """Whether the statement is to begin once more when its thread goes on."""
         self.leaving = False
         """Whether the statement is a ``with`` that is on its way out."""
 
@@ -87,7 +93,7 @@ class LineTracer:
     def start(self) -> None:
         """Begin to listen."""
         self._before = sys.gettrace()
-        sys.settrace(self._call)
+        sys.settrace(self.enter)
 
     def stop(self) -> None:
         """Listen no longer."""
@@ -100,7 +106,8 @@ class LineTracer:
 
     # events
 
-    def _call(self, frame: FrameType, event: str, argument: Any) -> Any:
+    def enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """Be told of a call, as a trace function is."""
         code = frame.f_code
         if code.co_name.startswith("<") or not self._wanted(code.co_filename):
             return None
@@ -122,7 +129,9 @@ class LineTracer:
         if event == "line":
             statement = source_of(frame.f_code.co_filename).at(frame.f_lineno)
             if statement is not call.statement:
-                self._finish(call, frame, statement)
+                if not call.done:
+                    self._finish(call, frame, statement)
+                call.done = False
                 self._begin(call, frame, statement)
         elif event == "exception":
             self._exception(call, argument)
@@ -143,6 +152,58 @@ class LineTracer:
         self._raised.add(id(error))
         text = str(error).strip().splitlines()
         call.raised = f"{kind.__name__}: {text[0]}" if text else kind.__name__
+
+    # threads
+
+    def thread_stops(self, frame: FrameType | None, *, before_line: bool) -> None:
+        """Settle what the calls of a thread did so far: others run now.
+
+        A thread that stops ``before_line`` has done with the line above, whether this tracer
+        has been told of the new line already or not.
+        """
+        if self._world.trace is None:
+            return
+        innermost = before_line
+        while frame is not None:
+            call = self._calls.get(id(frame))
+            if call is not None:
+                if not (innermost and self._between_lines(call, frame)):
+                    self._pause(call, frame)
+                innermost = False
+            frame = frame.f_back
+
+    def _between_lines(self, call: _Call, frame: FrameType) -> bool:
+        """Settle a call that is between two statements; tell whether it is."""
+        trace = self._world.trace
+        assert trace is not None
+        statement = source_of(frame.f_code.co_filename).at(frame.f_lineno)
+        if statement is not call.statement:
+            self._finish(call, frame, statement)
+            call.done = True
+            return True
+        last = next((i for i in range(len(trace.rows) - 1, -1, -1) if _is_of_code(trace, i)), -1)
+        if call.row < 0 or call.row != last or trace.rows[last].kind != "line":
+            return False
+        # Its row was written a moment ago: it begins when the thread goes on.
+        del trace.rows[last]
+        call.row = -1
+        call.again = True
+        return True
+
+    def thread_goes_on(self, frame: FrameType | None) -> None:
+        """Look again at what the calls of a thread use: others may have changed it."""
+        if self._world.trace is None:
+            return
+        while frame is not None:
+            call = self._calls.get(id(frame))
+            if call is not None and not call.done:
+                call.row = -1
+                call.before = [] if call.leaving else self._look(frame, call.statement)
+                if call.again and call.statement is not None:
+                    kind = "exit" if call.leaving else call.statement.kind
+                    self._add(call, frame, "line", kind)
+                call.again = False
+            frame = frame.f_back
 
     # rows
 
@@ -321,6 +382,10 @@ class LineTracer:
         number = len(self._objects) + 1 if known is None else known[0] + 1_000_000
         self._objects[id(value)] = (number, alive)
         return number
+
+
+def _is_of_code(trace: Trace, index: int) -> bool:
+    return trace.rows[index].kind in LINE_KINDS
 
 
 def _runs_once(code: CodeType) -> bool:

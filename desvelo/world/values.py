@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import queue
+import threading
 from typing import Any
+
+from desvelo.world.threads.locks import Lock, RLock
 
 _SCALARS = (int, float, complex, str, bytes, bool, type(None))
 _MOST_ITEMS = 6
@@ -20,7 +24,16 @@ PRIMITIVES = (
     asyncio.Condition,
     asyncio.Queue,
     asyncio.Future,
+    Lock,
+    RLock,
+    threading.Condition,
+    threading.Event,
+    threading.Semaphore,
+    queue.Queue,
 )
+
+
+_OF_THREADS = PRIMITIVES[6:]
 
 
 def describe_value(value: Any, limit: int = 40) -> str:
@@ -93,6 +106,8 @@ def _items(value: Any, depth: int) -> str:
 
 
 def _state(value: Any) -> str:
+    if isinstance(value, _OF_THREADS):
+        return _state_of_threads(value)
     if isinstance(value, (asyncio.Lock, asyncio.Condition)):
         return "locked" if value.locked() else "free"
     if isinstance(value, asyncio.Semaphore):
@@ -105,3 +120,18 @@ def _state(value: Any) -> str:
     if value.cancelled():
         return "cancelled"
     return "done" if value.done() else "pending"
+
+
+def _state_of_threads(value: Any) -> str:
+    """Look at a lock and the like of `threading` without taking any."""
+    if isinstance(value, (Lock, RLock)):
+        return "locked" if value.holder is not None else "free"
+    if isinstance(value, threading.Condition):
+        lock = getattr(value, "_lock", None)
+        return _state(lock) if isinstance(lock, (Lock, RLock)) else "a condition"
+    if isinstance(value, threading.Event):
+        return "set" if value._flag else "not set"  # type: ignore[attr-defined] # is_set of its own may be overridden
+    if isinstance(value, threading.Semaphore):
+        return f"{value._value} free"
+    size = len(getattr(value, "queue", ()))
+    return f"{size} item{'' if size == 1 else 's'}" if size else "empty"

@@ -9,25 +9,32 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from desvelo.errors import DesveloError, StepLimitReached, UnsupportedInWorld, WorldStuck
 from desvelo.schedule.decisions import Deviation, Recorder
 from desvelo.schedule.policy import Fifo
-from desvelo.world import boundary, inside, names
+from desvelo.world import boundary, inside, names, sqlite
 from desvelo.world.actors import ACTOR
 from desvelo.world.any_order import ReadyPool
 from desvelo.world.chance import SharedChance
 from desvelo.world.clock import Clock
 from desvelo.world.jobs import Jobs, short_repr
+from desvelo.world.kernel import Kernel
 from desvelo.world.loop import WorldLoop
 from desvelo.world.network import Network
 from desvelo.world.operation import Operation
 from desvelo.world.selector import WorldSelector
 from desvelo.world.signals import Signals
+from desvelo.world.threads.baton import Threads
+from desvelo.world.threads.lines import installer
+from desvelo.world.threads.starting import Counters
 from desvelo.world.trace import Row, Trace
 from desvelo.world.tracing import LineTracer
 from desvelo.world.whereabouts import calling_line
+
+if TYPE_CHECKING:
+    from desvelo.world.held.bridge import Bridge
 
 T = TypeVar("T")
 
@@ -48,7 +55,9 @@ class World:
 
     ``recorder`` takes the decisions (plain FIFO by default), ``seed`` feeds all randomness
     that the target sees, ``latency`` is in virtual seconds, ``trace`` keeps a trace of what
-    happens. Must be closed; it is a context manager.
+    happens, ``servers`` are real ones that can be reached from inside. With ``kernel`` its
+    sockets are real ones on loopback. Must be closed; it is a
+    context manager.
 
     >>> async def nap():
     ...     await asyncio.sleep(3600)
@@ -68,37 +77,59 @@ class World:
         mode: str = "asyncio-order",
         trace: bool = False,
         trace_files: Callable[[str], bool] | None = None,
+        runtime: str = "asyncio",
+        granularity: str = "line",
+        switch_files: Callable[[str], bool] | None = None,
         network: dict[str, Any] | None = None,
+        servers: Any = (),
+        kernel: Kernel | None = None,
     ) -> None:
         _refuse_nesting()
         self.recorder = recorder or Recorder(Fifo())
         self.clock = Clock()
         self.latency_ns = int(latency * 1e9)
-        self.max_polls = max_polls
+        least = kernel.max_polls if kernel is not None else None
+        self.max_polls = max_polls if least is None else min(max_polls, least)
         self.deciding = False
         self.on_poll: Callable[[], None] | None = None
         self.trace: Trace | None = Trace() if trace else None
         self.tracing = trace
-        self._lines = LineTracer(self, trace_files) if trace else None
+        # Nobody tells the story of a run on kernel sockets, whose time is bounded.
+        self.lines = LineTracer(self, trace_files) if trace and kernel is None else None
+        self.runtime = runtime
+        self.preempting = runtime == "threads" or bool(
+            getattr(self.recorder.policy, "preempts", False)
+        )
+        """Whether threads may be paused in the midst of their own lines."""
         self.refusals: list[DesveloError] = []
         """What the world refused, also when the target swallowed the error."""
         self.loop_exceptions: list[dict[str, Any]] = []
         self.operations: list[Operation] = []
-        self.network = Network(self, **(network or {}))
+        self.kernel = kernel
+        make_network = Network if kernel is None else kernel.network
+        self.network: Network = make_network(self, **(network or {}))
+        self.bridge: Bridge | None = None
+        self.threads = Threads(self)
+        self.threads.install = installer(self, switch_files, granularity)
         self.jobs = Jobs(self)
         self.signals = Signals(self)
         self._objects: dict[type, int] = {}
+        self._moments = 0
         self._random = random.Random(seed)
+        self._reach(servers)
         self._boundary = boundary.Boundary()
         self._boundary.__enter__()
         self._chance: SharedChance | None = None
+        self._counters: Counters | None = None
         try:
             self._chance = SharedChance(seed)
+            self._counters = Counters()
             self.loop = WorldLoop(self)
         except BaseException:
             self._put_process_back()
             raise
         self.selector: WorldSelector = self.loop._selector
+        self.selector._ready = self.loop._ready
         self._ready_pool = ReadyPool(self) if mode == "any-order" else None
         if self._ready_pool is not None:
             self.on_poll = self._ready_pool.on_poll
@@ -111,6 +142,17 @@ class World:
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+    def _reach(self, servers: Any) -> None:
+        """Let real servers be reached from inside; each is one, or a function that returns one."""
+        if callable(servers) or servers:
+            from desvelo.world.held.bridge import Bridge, listed
+
+            self.bridge = self.network.bridge = Bridge(self, listed(servers))
+
+    def new_selector(self) -> WorldSelector:
+        """Return the selector that the loop stands on."""
+        return WorldSelector(self) if self.kernel is None else self.kernel.selector(self)
 
     # decisions and events
 
@@ -167,7 +209,12 @@ class World:
         return self._inside(lambda: self.loop.run_until_complete(future))  # type: ignore[no-any-return]
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function, plain or async, with the loop running, and return its result."""
+        """Call a function, plain or async, with the loop running, and return its result.
+
+        In a world of threads this is the main thread; the function is a plain one.
+        """
+        if self.runtime == "threads":
+            return self._inside(lambda: function(*arguments))
 
         async def main() -> Any:
             result = function(*arguments)
@@ -175,13 +222,27 @@ class World:
 
         return self.run(main())
 
-    def start(self, name: str, call: Callable[[], Any], *, at_once: bool = False) -> Operation:
-        """Let an operation arrive: it starts at the iteration that the schedule decides."""
+    def start(
+        self,
+        name: str,
+        call: Callable[[], Any],
+        *,
+        at_once: bool = False,
+        threaded: bool | None = None,
+    ) -> Operation:
+        """Let an operation arrive: it starts at the iteration that the schedule decides.
+
+        A ``threaded`` one is a thread of its own, by default in a world of threads.
+        """
         operation = Operation(self, name, call)
         self.operations.append(operation)
+        if self.runtime == "threads" if threaded is None else threaded:
+            self.threads.name_for(name)
+            begin = operation.begin_thread
+        else:
 
-        def begin() -> None:
-            self.selector.call(operation.begin)
+            def begin() -> None:
+                self.selector.call(operation.begin)
 
         if at_once:
             begin()
@@ -192,7 +253,9 @@ class World:
     def finish(self, operations: Iterable[Operation]) -> None:
         """Run until all the given operations have ended."""
         waiting = [operation for operation in operations if not operation.done]
-        if waiting:
+        if waiting and self.runtime == "threads":
+            self._inside(lambda: self._run_threads(waiting))
+        elif waiting:
             left = {id(operation) for operation in waiting}
             finished = self.loop.create_future()
 
@@ -204,6 +267,22 @@ class World:
             for operation in waiting:
                 operation.on_end(one_less)
             self.run(finished)
+
+    def _run_threads(self, operations: list[Operation]) -> None:
+        left = len(operations)
+
+        def one_less(operation: Operation) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                # A poll that has nothing to report would wait for more to happen.
+                self.selector.call(_nothing)
+
+        for operation in operations:
+            operation.on_end(one_less)
+        run_once = self.loop._run_once
+        while left:
+            run_once()
 
     def step(self, polls: int) -> None:
         """Run some iterations; stop early when only far-off timers are left."""
@@ -267,13 +346,13 @@ class World:
             raise DesveloError("this world is closed")
         _refuse_nesting()
         boundary.enter(self)
-        if self._lines is not None:
-            self._lines.start()
+        if self.lines is not None:
+            self.lines.start()
         try:
             return action()
         finally:
-            if self._lines is not None:
-                self._lines.stop()
+            if self.lines is not None:
+                self.lines.stop()
             boundary.leave()
 
     def within(self, action: Callable[[], Any]) -> Any:
@@ -292,13 +371,18 @@ class World:
         return self._random.randbytes(size)
 
     def block_for(self, seconds: float) -> None:
-        """``time.sleep``: in a job its thread sleeps; in the loop's thread all stands still."""
+        """``time.sleep``: a controlled thread sleeps; in the loop's own thread all stands still."""
         nanoseconds = max(int(seconds * 1e9), 0)
-        if self.jobs.running is not None:
-            self.jobs.slept_ns += nanoseconds
+        if self.threads.is_controlled():
+            self.threads.sleep(seconds)
         else:
             self.clock.advance_to(self.clock.now_ns + nanoseconds)
             self.note_time()
+
+    def next_moment(self) -> int:
+        """Return a number that is larger than those of all moments before."""
+        self._moments += 1
+        return self._moments
 
     def next_object(self, kind: type) -> int:
         """Return the number of a new object among those of its class.
@@ -380,8 +464,8 @@ class World:
 
     def let_go(self) -> None:
         """Hold none of the target's objects any longer, so that garbage shows as garbage."""
-        if self._lines is not None:
-            self._lines.let_go()
+        if self.lines is not None:
+            self.lines.let_go()
 
     def close(self) -> None:
         """End the world: cancel what is left, close the loop, put the process back."""
@@ -389,20 +473,34 @@ class World:
             return
         try:
             self.deciding = False
+            if self.kernel is not None:
+                self.kernel.judging = False
             self.trace, self.tracing = None, False
-            self._lines = None
+            self.lines = None
+            if self.threads.alive:
+                boundary.enter(self)
+                try:
+                    self.threads.end()
+                finally:
+                    boundary.leave()
             self._abandon()
         finally:
             self.closed = True
             try:
                 self.loop.close()
             finally:
+                self.network.close()
+                sqlite.end_execution()
                 self._put_process_back()
+                if self.bridge is not None:
+                    self.bridge.close()
 
     def _put_process_back(self) -> None:
         try:
             if self._chance is not None:
                 self._chance.restore()
+            if self._counters is not None:
+                self._counters.restore()
         finally:
             self._boundary.__exit__()
 
@@ -436,3 +534,7 @@ def _refuse_nesting() -> None:
         raise UnsupportedInWorld(
             f"a world inside a world, at {calling_line()}: run them one after the other"
         )
+
+
+def _nothing() -> None:
+    """Run in a poll that only exists to be over."""

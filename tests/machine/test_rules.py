@@ -205,6 +205,7 @@ def test_histories_that_fit_no_order_are_rejected(find):
     done = find(Stale)
     assert done.finding.kind == "not-linearizable"
     assert "no order of" in done.text
+    assert "The shortest part of the history that no order explains" in done.finding.story()
 
 
 def test_what_shutdown_leaves_open_is_a_leak(find):

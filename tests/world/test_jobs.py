@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import queue
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -29,17 +30,36 @@ def test_a_job_returns_its_result_and_raises_its_error():
     assert run(main) == 4
 
 
-def test_no_thread_is_started():
+def test_a_job_runs_in_a_thread_of_its_pool_and_none_outlives_the_world():
     before = threading.active_count()
 
     async def main():
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(2, thread_name_prefix="store") as pool:
             loop = asyncio.get_running_loop()
-            await asyncio.gather(*(loop.run_in_executor(pool, int) for _ in range(8)))
-        await asyncio.to_thread(int)
-        return threading.active_count()
+            jobs = (loop.run_in_executor(pool, threading.current_thread) for _ in range(8))
+            seen = await asyncio.gather(*jobs)
+        mine = await asyncio.to_thread(threading.get_ident)
+        assert mine != threading.get_ident()
+        return {thread.name for thread in seen}
 
-    assert run(main) == before
+    assert run(main) <= {"store_0", "store_1"}
+    assert threading.active_count() == before
+
+
+def test_what_a_job_keeps_in_its_thread_is_there_for_the_next_job_of_that_thread():
+    local = threading.local()
+
+    def count():
+        local.count = getattr(local, "count", 0) + 1
+        return local.count
+
+    async def main():
+        pool = ThreadPoolExecutor(1)
+        loop = asyncio.get_running_loop()
+        return [await loop.run_in_executor(pool, count) for _ in range(3)]
+
+    assert run(main) == [1, 2, 3]
+    assert run(main) == [1, 2, 3]
 
 
 def test_the_loop_runs_on_between_a_jobs_work_and_its_answer():
@@ -220,19 +240,28 @@ def test_a_job_may_hand_work_back_to_the_loop():
     run(main)
 
 
-def test_a_job_that_waits_for_the_loop_is_refused_by_name():
+def test_a_job_may_wait_for_a_coroutine_of_the_loop():
     async def main():
         loop = asyncio.get_running_loop()
 
         def work():
-            return asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+            return asyncio.run_coroutine_threadsafe(asyncio.sleep(1, "done"), loop).result()
 
-        await asyncio.to_thread(work)
+        return await asyncio.to_thread(work)
 
-    with pytest.raises(
-        UnsupportedInWorld, match=r"Future.result\(\) at .*test_jobs.py:\d+ in work"
-    ):
-        run(main)
+    assert run(main) == "done"
+
+
+def test_a_job_may_wait_for_another_job_through_a_queue():
+    async def main():
+        box = queue.Queue()
+        getting = asyncio.to_thread(box.get)
+        putting = asyncio.to_thread(box.put, "letter")
+        letter, _ = await asyncio.gather(getting, putting)
+        return letter
+
+    for seed in range(50):
+        assert run(main, Recorder(make_policy("mix", seed, 30))) == "letter"
 
 
 def test_an_executor_that_was_shut_down_takes_no_job():
