@@ -1,0 +1,1 @@
+"""PostgreSQL held: its protocol, its sessions, its locks, and its connections kept open."""
