@@ -58,6 +58,8 @@ def summary(
             # The first line of a story is the summary, which stands above it already.
             parts += [f"   {line}".rstrip() for line in finding.story().splitlines()[1:]]
             parts.append("")
+        elif finding.told_confirmation():
+            parts.append(shorten(f"   {finding.told_confirmation()}", width))
         if finding.path is not None:
             parts.append(f"   saved:  {finding.path}")
         if finding.replays:
