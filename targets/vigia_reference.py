@@ -6,12 +6,31 @@ with a defect of the catalogue switched on.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from vigia_reference import Parts, Settings, System, WebhookClient
 from vigia_reference.cache import latest_detection_key, profile_key
+from vigia_reference.clinical import (
+    SYNC_BACKENDS,
+    AsyncClinicalStore,
+    ClinicalRecords,
+    ClinicalStore,
+    SharedModels,
+    async_store,
+    sync_store,
+)
+from vigia_reference.clinical.connect import database_of
+from vigia_reference.clinical.maintenance import Database
+from vigia_reference.clinical.tables import (
+    empty_sqlite_file,
+    postgresql_statements,
+    sqlite_statements,
+)
+from vigia_reference.codes import patient_code
 from vigia_reference.defects import UnknownDefect, get
+from vigia_reference.payloads import DetectionReport
 from vigia_reference.rate_limit import RateLimits
 
 HOST, PORT = "127.0.0.1", 8000
@@ -35,6 +54,40 @@ class VigiaReference:
     def limits(self, **limits: int) -> RateLimits:
         """Return limits on requests, for the setting ``rate_limits``."""
         return RateLimits(**limits)
+
+    def clinical_store(
+        self, backend: str, where: str, *, isolation: str | None = None, **options: Any
+    ) -> ClinicalStore | AsyncClinicalStore:
+        """Return a clinical store that is not connected yet.
+
+        ``backend`` is ``sqlite`` or ``psycopg`` for threads, ``aiosqlite`` or ``asyncpg`` for
+        tasks; ``where`` a path or a DSN; ``size`` among the options bounds its connections.
+        """
+        make = sync_store if backend in SYNC_BACKENDS else async_store
+        return make(backend, where, isolation=isolation, parts=self.parts.clinical, **options)
+
+    def clinical_records(self, store: ClinicalStore, **options: Any) -> ClinicalRecords:
+        """Return a clinical store for threads behind a cache; options are those of the cache."""
+        return ClinicalRecords(store, self.parts.clinical.cache(**options))
+
+    def clinical_models(self, load: Callable[[], Iterable[dict[str, Any]]]) -> SharedModels:
+        """Return models that threads share, filled with what ``load`` lists."""
+        return self.parts.clinical.models(load)
+
+    def clinical_tables(self, backend: str) -> tuple[str, ...]:
+        """Return the statements that make the tables, for whoever prepares databases himself."""
+        tables = self.parts.clinical.operations.tables
+        if database_of(backend) is Database.SQLITE:
+            return sqlite_statements(tables)
+        return postgresql_statements(tables)
+
+    def clinical_file(self) -> bytes:
+        """Return a SQLite file with the tables and no row."""
+        return empty_sqlite_file(self.parts.clinical.operations.tables)
+
+    def report(self, payload: dict[str, Any]) -> DetectionReport:
+        """Return what ``save_detection`` of a clinical store takes."""
+        return DetectionReport.from_payload(payload, patient_code)
 
     async def patients(self, system: System) -> list[dict[str, Any]]:
         """Return every patient that is stored."""
@@ -64,6 +117,11 @@ class VigiaReference:
                 )
             ]
         )
+
+    async def save_detection(self, system: System, payload: dict[str, Any]) -> None:
+        """Store what the payload of ``detection.completed`` says, past the webhook."""
+        report = DetectionReport.from_payload(payload, system.store.identify)
+        await system.records.save_detection(report)
 
     async def newest_detection(self, system: System, code: str) -> dict[str, Any] | None:
         """Return the detection of a patient that was stored last."""

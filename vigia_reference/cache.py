@@ -11,9 +11,9 @@ import asyncio
 import contextlib
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 DEFAULT_TTL = 3600.0
 MAX_ENTRIES = 10_000
@@ -54,6 +54,40 @@ class Fence:
         self.news = (key, value, ttl)
 
 
+class CacheCalls(Protocol):
+    """What every cache offers, in this process or on a server."""
+
+    async def get(self, key: str) -> Any | None:
+        """The value of *key*, or `None`."""
+
+    async def set(self, key: str, value: Any, ttl: float = DEFAULT_TTL) -> None:
+        """Store *value*."""
+
+    async def delete(self, key: str) -> int:
+        """Invalidate one key."""
+
+    async def delete_pattern(self, pattern: str) -> int:
+        """Invalidate all keys that match."""
+
+    async def increment(self, key: str, ttl: float) -> tuple[int, float]:
+        """Add one to a counter."""
+
+    async def lease(self, key: str) -> Any:
+        """Take the right to fill *key*."""
+
+    async def fill(self, lease: Any, value: Any, ttl: float = DEFAULT_TTL) -> bool:
+        """Store *value* under the lease's key."""
+
+    async def release(self, lease: Any) -> None:
+        """Give a lease back."""
+
+    def writing(self, *patterns: str) -> contextlib.AbstractAsyncContextManager[Fence]:
+        """Keep keys out of the cache while they are written."""
+
+    async def close(self) -> None:
+        """Let go of what the cache holds."""
+
+
 class Cache:
     """Values by key, each for `ttl` seconds of the event loop's clock.
 
@@ -79,7 +113,8 @@ class Cache:
         return None if entry is None else entry.value
 
     async def set(self, key: str, value: Any, ttl: float = DEFAULT_TTL) -> None:
-        """Store *value* for *ttl* seconds."""
+        """Store *value* for *ttl* seconds; leases that were taken before fill no longer."""
+        self._void_leases(exactly(key))
         self._put(key, value, ttl)
 
     async def delete(self, key: str) -> int:
@@ -104,7 +139,7 @@ class Cache:
         entry.value += 1
         return entry.value, entry.expires - self._now()
 
-    def lease(self, key: str) -> Lease:
+    async def lease(self, key: str) -> Lease:
         """Take the right to fill *key*; do so before reading what it will be filled with."""
         lease = Lease(key)
         if not any(fence.covers(key) for fence in self._fences):
@@ -112,19 +147,19 @@ class Cache:
         return lease
 
     async def fill(self, lease: Lease, value: Any, ttl: float = DEFAULT_TTL) -> bool:
-        """Store *value* unless the key was invalidated since the lease was taken."""
+        """Store *value* unless the key was set or invalidated since the lease was taken."""
         if not self._holds(lease):
             return False
         self._put(lease.key, value, ttl)
         return True
 
-    def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease) -> None:
         """Give a lease back, used or not."""
         self._leases.pop(lease, None)
 
-    @contextlib.contextmanager
-    def writing(self, *patterns: str) -> Iterator[Fence]:
-        """Invalidate *patterns* and keep their keys out of the cache inside the ``with`` block."""
+    @contextlib.asynccontextmanager
+    async def writing(self, *patterns: str) -> AsyncIterator[Fence]:
+        """Invalidate *patterns* and keep their keys out of the cache inside the block."""
         fence = Fence(patterns)
         for other in self._fences:
             if set(other.patterns) & set(patterns):
@@ -138,6 +173,9 @@ class Cache:
             del self._fences[fence]
         if fence.alone and fence.news is not None:
             self._put(*fence.news)
+
+    async def close(self) -> None:
+        """Do nothing: what is cached goes with the process."""
 
     def _holds(self, lease: Lease) -> bool:
         return lease in self._leases
@@ -157,12 +195,16 @@ class Cache:
 
     def _invalidate(self, pattern: str) -> int:
         expression = _expression(pattern)
-        for lease in [lease for lease in self._leases if expression.fullmatch(lease.key)]:
-            del self._leases[lease]
+        self._void_leases(pattern)
         stale = [key for key in self._entries if expression.fullmatch(key)]
         for key in stale:
             del self._entries[key]
         return len(stale)
+
+    def _void_leases(self, pattern: str) -> None:
+        expression = _expression(pattern)
+        for lease in [lease for lease in self._leases if expression.fullmatch(lease.key)]:
+            del self._leases[lease]
 
     def _make_room(self) -> None:
         now = self._now()
@@ -200,8 +242,21 @@ def exactly(text: str) -> str:
     return re.sub(r"([\\*])", r"\\\1", text)
 
 
+def literal_parts(pattern: str) -> list[str]:
+    r"""The texts around the stars of a pattern, without backslashes.
+
+    >>> literal_parts(r"patient:A\*:*")
+    ['patient:A*:', '']
+    """
+    parts = [""]
+    for piece in re.findall(r"\\.|\*|.", pattern, re.DOTALL):
+        if piece == "*":
+            parts.append("")
+        else:
+            parts[-1] += piece[-1]
+    return parts
+
+
 @functools.lru_cache(maxsize=1024)
 def _expression(pattern: str) -> re.Pattern[str]:
-    parts = re.findall(r"\\.|\*|.", pattern, re.DOTALL)
-    source = "".join(".*" if part == "*" else re.escape(part[-1]) for part in parts)
-    return re.compile(source, re.DOTALL)
+    return re.compile(".*".join(map(re.escape, literal_parts(pattern))), re.DOTALL)

@@ -15,10 +15,11 @@ from vigia_reference.idempotency import AlreadyAnswered, Idempotency
 from vigia_reference.outbox import Outbox
 from vigia_reference.payloads import DetectionReport, InvalidPayload, new_values, text_field
 from vigia_reference.records import PatientRecords
+from vigia_reference.remote import CacheUnavailable
 from vigia_reference.store import AuditEntry, OutcomeT, PatientStore, Record, Write
 
 # Before anything is stored, these say that it was done before, or that nothing can be promised.
-_NOT_THE_HANDLERS_FAULT = (AlreadyAnswered, sqlite3.Error, DatabaseClosed)
+_NOT_THE_HANDLERS_FAULT = (AlreadyAnswered, sqlite3.Error, DatabaseClosed, CacheUnavailable)
 
 
 class Delivery:
@@ -133,7 +134,8 @@ class Handlers:
     async def handle(self, event: Event) -> str:
         """Process *event* and return the answer's `data` as JSON text.
 
-        Raises `sqlite3.Error` or `DatabaseClosed` when the event could not be stored.
+        Raises `sqlite3.Error`, `DatabaseClosed` or `CacheUnavailable` when the event could not be
+        stored.
         """
         return await self._ledger.once(event.webhook_id, partial(self._attempt, event))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vigia_reference.cache import Cache
+from vigia_reference.cache import CacheCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class RateLimiter:
     A window opens with a client's first request and lasts for `RateLimits.window` seconds.
 
     >>> import asyncio
+    >>> from vigia_reference.cache import Cache
     >>> async def example():
     ...     limiter = RateLimiter(RateLimits(webhook=1), Cache())
     ...     first = await limiter.admit("192.0.2.7", "/webhook")
@@ -52,7 +53,7 @@ class RateLimiter:
     (True, False)
     """
 
-    def __init__(self, limits: RateLimits, cache: Cache) -> None:
+    def __init__(self, limits: RateLimits, cache: CacheCalls) -> None:
         self._limits = limits
         self._cache = cache
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from vigia_reference.cache import Cache, exactly, latest_detection_key, pattern_of, profile_key
+from vigia_reference.cache import CacheCalls, exactly, latest_detection_key, pattern_of, profile_key
 from vigia_reference.payloads import DetectionReport
 from vigia_reference.store import Commit, PatientStore, Record, SavedDetection, UpdatedPatient
 
@@ -18,7 +18,7 @@ class PatientRecords:
     Writes that go to the store directly are not seen by the cache; write here instead.
     """
 
-    def __init__(self, store: PatientStore, cache: Cache) -> None:
+    def __init__(self, store: PatientStore, cache: CacheCalls) -> None:
         self._store = store
         self._cache = cache
 
@@ -29,13 +29,13 @@ class PatientRecords:
         cached: Record | None = await self._cache.get(key)
         if cached is not None:
             return cached
-        lease = self._cache.lease(key)
+        lease = await self._cache.lease(key)
         try:
             found = await self._store.find_patient(known)
             if found is not None:
                 await self._cache.fill(lease, found, PROFILE_TTL)
         finally:
-            self._cache.release(lease)
+            await self._cache.release(lease)
         return found
 
     async def latest_detection(self, code: object) -> Record | None:
@@ -45,13 +45,13 @@ class PatientRecords:
         cached: Record | None = await self._cache.get(key)
         if cached is not None:
             return cached
-        lease = self._cache.lease(key)
+        lease = await self._cache.lease(key)
         try:
             newest = await self._store.get_patient_detections(known, limit=1)
             if newest:
                 await self._cache.fill(lease, newest[0], LATEST_DETECTION_TTL)
         finally:
-            self._cache.release(lease)
+            await self._cache.release(lease)
         return newest[0] if newest else None
 
     async def save_detection(
@@ -60,7 +60,7 @@ class PatientRecords:
         """Store a report and cache the newest detection."""
         key = latest_detection_key(report.patient_code)
         profile = pattern_of("patient", report.patient_code)
-        with self._cache.writing(exactly(key), profile) as fence:
+        async with self._cache.writing(exactly(key), profile) as fence:
             saved = await self._store.save_detection(report, commit=commit)
             if saved.latest is not None:
                 fence.publish(key, saved.latest, LATEST_DETECTION_TTL)
@@ -76,5 +76,5 @@ class PatientRecords:
     ) -> UpdatedPatient:
         """Update a patient and drop everything cached about them."""
         known = self._store.identify(code)
-        with self._cache.writing(pattern_of("patient", known)):
+        async with self._cache.writing(pattern_of("patient", known)):
             return await self._store.update_patient(known, changes, timestamp, commit=commit)

@@ -1,12 +1,13 @@
 """The whole system: which parts it is built from, started and stopped as one."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from vigia_reference.cache import Cache
+from vigia_reference.cache import Cache, CacheCalls
 from vigia_reference.client import WebhookClient
+from vigia_reference.clinical.parts import ClinicalParts
 from vigia_reference.database import IN_MEMORY, Database
 from vigia_reference.handlers import Handlers
 from vigia_reference.idempotency import Idempotency
@@ -14,6 +15,7 @@ from vigia_reference.outbox import Outbox
 from vigia_reference.outlast import outlast
 from vigia_reference.rate_limit import RateLimiter, RateLimits
 from vigia_reference.records import PatientRecords
+from vigia_reference.remote import RedisCache
 from vigia_reference.server import DEFAULT_PORT, WebhookServer
 from vigia_reference.store import PatientStore
 
@@ -23,7 +25,9 @@ class Settings:
     """How a system is configured.
 
     `port` 0 lets the operating system choose.  `rate_limits` of `None` means no limits.
-    `shutdown_timeout` is how many seconds requests in progress are given when stopping.
+    `cache_url` names a Redis server (``redis://...``) that keeps cache and counters for all
+    processes; without one they are this process's own.  `shutdown_timeout` is how many seconds
+    requests in progress are given when stopping.
     """
 
     host: str = "127.0.0.1"
@@ -31,6 +35,7 @@ class Settings:
     api_key: str | None = None
     rate_limits: RateLimits | None = None
     database_path: str = IN_MEMORY
+    cache_url: str | None = None
     chat_channel: str = "#vigia-alertas"
     whatsapp_number: str = "+34600000000"
     shutdown_timeout: float = 10.0
@@ -47,6 +52,7 @@ class Parts:
     database: type[Database] = Database
     store: type[PatientStore] = PatientStore
     cache: type[Cache] = Cache
+    redis_cache: type[RedisCache] = RedisCache
     records: type[PatientRecords] = PatientRecords
     limiter: type[RateLimiter] = RateLimiter
     idempotency: type[Idempotency] = Idempotency
@@ -54,6 +60,7 @@ class Parts:
     handlers: type[Handlers] = Handlers
     server: type[WebhookServer] = WebhookServer
     client: type[WebhookClient] = WebhookClient
+    clinical: ClinicalParts = field(default_factory=ClinicalParts)
 
 
 class System:
@@ -75,7 +82,11 @@ class System:
         self.settings = settings = settings or Settings()
         self.parts = parts = parts or Parts()
         self.database = parts.database(settings.database_path)
-        self.cache = parts.cache()
+        self.cache: CacheCalls = (
+            parts.cache()
+            if settings.cache_url is None
+            else parts.redis_cache.connect(settings.cache_url)
+        )
         self.store = parts.store(self.database)
         self.records = parts.records(self.store, self.cache)
         self.outbox = parts.outbox(self.database, settings.chat_channel, settings.whatsapp_number)
@@ -115,6 +126,7 @@ class System:
             await self.server.start()
         except BaseException:
             await self.database.close()
+            await self.cache.close()
             raise
 
     async def stop(self) -> None:
@@ -135,7 +147,10 @@ class System:
             try:
                 await self.idempotency.drain(self.settings.shutdown_timeout)
             finally:
-                await self.database.close()
+                try:
+                    await self.database.close()
+                finally:
+                    await self.cache.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

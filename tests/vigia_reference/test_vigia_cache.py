@@ -41,9 +41,9 @@ async def test_a_code_in_a_pattern_stands_only_for_itself(code: str) -> None:
 @pytest.mark.asyncio
 async def test_a_fill_stores_unless_the_key_was_invalidated_meanwhile() -> None:
     cache = Cache()
-    lease = cache.lease("key")
+    lease = await cache.lease("key")
     assert await cache.fill(lease, "read before")
-    late = cache.lease("key")
+    late = await cache.lease("key")
     await cache.delete("key")
     assert not await cache.fill(late, "read before")
     assert await cache.get("key") is None
@@ -52,8 +52,8 @@ async def test_a_fill_stores_unless_the_key_was_invalidated_meanwhile() -> None:
 @pytest.mark.asyncio
 async def test_a_released_lease_fills_nothing() -> None:
     cache = Cache()
-    lease = cache.lease("key")
-    cache.release(lease)
+    lease = await cache.lease("key")
+    await cache.release(lease)
     assert not await cache.fill(lease, "value")
 
 
@@ -61,10 +61,10 @@ async def test_a_released_lease_fills_nothing() -> None:
 async def test_nothing_is_cached_under_a_key_that_is_being_written() -> None:
     cache = Cache()
     await cache.set("key", "old")
-    early = cache.lease("key")
-    with cache.writing(exactly("key")) as fence:
+    early = await cache.lease("key")
+    async with cache.writing(exactly("key")) as fence:
         assert await cache.get("key") is None
-        during = cache.lease("key")
+        during = await cache.lease("key")
         assert not await cache.fill(early, "old")
         assert not await cache.fill(during, "old")
         fence.publish("key", "new")
@@ -76,9 +76,9 @@ async def test_nothing_is_cached_under_a_key_that_is_being_written() -> None:
 @pytest.mark.asyncio
 async def test_two_writers_at_once_leave_the_key_to_the_next_reader() -> None:
     cache = Cache()
-    with cache.writing("a", "shared") as first:
+    async with cache.writing("a", "shared") as first:
         first.publish("key", 1)
-        with cache.writing("shared") as second:
+        async with cache.writing("shared") as second:
             second.publish("key", 2)
     assert await cache.get("key") is None
 
@@ -87,13 +87,13 @@ async def test_two_writers_at_once_leave_the_key_to_the_next_reader() -> None:
 async def test_a_writer_that_fails_publishes_nothing() -> None:
     cache = Cache()
 
-    def write_and_fail() -> None:
-        with cache.writing("key") as fence:
+    async def write_and_fail() -> None:
+        async with cache.writing("key") as fence:
             fence.publish("key", "new")
             raise LookupError
 
     with pytest.raises(LookupError):
-        write_and_fail()
+        await write_and_fail()
     assert await cache.get("key") is None
 
 

@@ -18,6 +18,9 @@ from tests.vigia_reference.misbehaving_server import Naps
 from tests.vigia_reference.payload_samples import completed, updated
 from vigia_reference import Parts, RateLimits, Settings, System, WebhookClient
 from vigia_reference.defects import DEFECTS, UnknownDefect, get
+from vigia_reference.defects.database import DATABASE_DEFECTS
+from vigia_reference.defects.redis import REDIS_DEFECTS
+from vigia_reference.defects.threads import THREAD_DEFECTS
 
 Symptom = Callable[[Parts], Awaitable[bool]]
 """Whether a system built from these parts shows the defect."""
@@ -232,7 +235,8 @@ def _works_in_two_loops(make: type[WebhookClient]) -> bool:
 
 
 def test_every_defect_is_listed_with_all_that_is_known_of_it() -> None:
-    assert set(DEFECTS) == {*SYMPTOMS, "client-unusable-after-loop-ended"}
+    elsewhere = {one.name for one in (*DATABASE_DEFECTS, *THREAD_DEFECTS, *REDIS_DEFECTS)}
+    assert set(DEFECTS) == {*SYMPTOMS, "client-unusable-after-loop-ended", *elsewhere}
     for name, defect in DEFECTS.items():
         assert defect.name == name
         assert defect.kind

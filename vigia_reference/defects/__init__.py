@@ -4,18 +4,28 @@ The system itself knows nothing of them.  A defect swaps one or two of its parts
 that override as little as the mistake needs.
 
 >>> sorted(DEFECTS)[0]
-'batch-send-loses-an-error'
+'audit-row-outside-transaction'
 >>> get("lost-counter-update").parts(Parts()).store.__name__
 'LostCounterUpdate'
 """
 
 from vigia_reference.defects.catalogue import Defect, UnknownDefect, by_name, find
 from vigia_reference.defects.client import CLIENT_DEFECTS
+from vigia_reference.defects.database import DATABASE_DEFECTS
 from vigia_reference.defects.delivery import DELIVERY_DEFECTS
+from vigia_reference.defects.redis import REDIS_DEFECTS
 from vigia_reference.defects.store import STORE_DEFECTS
+from vigia_reference.defects.threads import THREAD_DEFECTS
 from vigia_reference.system import Parts
 
-DEFECTS: dict[str, Defect] = by_name(*STORE_DEFECTS, *DELIVERY_DEFECTS, *CLIENT_DEFECTS)
+DEFECTS: dict[str, Defect] = by_name(
+    *STORE_DEFECTS,
+    *DELIVERY_DEFECTS,
+    *CLIENT_DEFECTS,
+    *REDIS_DEFECTS,
+    *DATABASE_DEFECTS,
+    *THREAD_DEFECTS,
+)
 """All defects by name."""
 
 

@@ -4,7 +4,12 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from vigia_reference.clinical.connect import BACKENDS
 from vigia_reference.system import Parts
+
+POSTGRESQL = ("psycopg", "asyncpg")
+SYNC = ("sqlite", "psycopg")
+EVERY_BACKEND = BACKENDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +18,8 @@ class Defect:
 
     `operations` and `deviations` are the size of the smallest known reproduction: how many calls
     of the public interface, and how many choices that differ from plain first-in, first-out
-    scheduling without faults.
+    scheduling without faults.  `backends` and `isolation` say in which of the clinical stores it
+    shows: through which drivers, and at which isolation levels when not at all of them.
     """
 
     name: str
@@ -23,6 +29,8 @@ class Defect:
     operations: int
     deviations: int
     parts: Callable[[Parts], Parts]
+    backends: tuple[str, ...] = ()
+    isolation: tuple[str, ...] = ()
 
 
 class UnknownDefect(LookupError):

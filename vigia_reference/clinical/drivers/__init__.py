@@ -1,0 +1,1 @@
+"""One module for each driver; only that module imports it, so none has to be installed."""

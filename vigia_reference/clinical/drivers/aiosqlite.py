@@ -1,0 +1,112 @@
+"""aiosqlite: SQLite for tasks, each connection in a thread of its own."""
+
+import asyncio
+import sqlite3
+
+import aiosqlite
+
+from vigia_reference.clinical.attempts import Begin
+from vigia_reference.clinical.drivers.sqlite_dialect import (
+    OPENING_ATTEMPTS,
+    OPENING_PAUSE,
+    Journal,
+    begin_statement,
+    parameters,
+    postponed,
+    rows_of,
+    settings,
+    translated,
+)
+from vigia_reference.clinical.errors import Conflict
+from vigia_reference.clinical.statements import Query, Rows, for_sqlite
+
+
+class AiosqliteConnection:
+    """One connection to a database file."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction was begun and not ended."""
+        return not self._closed and self._connection.in_transaction
+
+    async def begin(self, begin: Begin) -> None:
+        """Begin a transaction."""
+        await self._execute(begin_statement(begin))
+
+    async def query(self, query: Query) -> Rows:
+        """Run one statement and return its rows."""
+        try:
+            rows = await self._connection.execute_fetchall(
+                for_sqlite(query.text), parameters(query.parameters)
+            )
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        return rows_of(rows)
+
+    async def commit(self) -> None:
+        """Commit the transaction."""
+        try:
+            await self._execute("COMMIT")
+        except Conflict as error:
+            raise postponed(error, standing=self.in_transaction) from error
+
+    async def rollback(self) -> None:
+        """Roll back the transaction, if there is one."""
+        if self.in_transaction:
+            await self._execute("ROLLBACK")
+
+    async def close(self) -> None:
+        """Close the connection; what was not committed is lost."""
+        self._closed = True
+        await self._connection.close()
+
+    async def _execute(self, statement: str) -> None:
+        try:
+            await self._connection.execute_fetchall(statement)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+
+async def connect(path: str, journal: Journal = "wal") -> AiosqliteConnection:
+    """Open the file at *path*; raises `Unavailable`, or `Conflict` when it stays busy."""
+    for _ in range(OPENING_ATTEMPTS):
+        try:
+            return await _open(path, journal)
+        except Conflict:
+            # Also the first look at a file needs a lock that someone else may hold.
+            await asyncio.sleep(OPENING_PAUSE)
+    return await _open(path, journal)
+
+
+async def _open(path: str, journal: Journal) -> AiosqliteConnection:
+    failed: list[sqlite3.Error] = []
+
+    def connector() -> sqlite3.Connection:
+        try:
+            return sqlite3.connect(path, timeout=0, isolation_level=None)
+        except sqlite3.Error as error:
+            failed.append(error)
+            # After an error aiosqlite's thread ends some time later, perhaps after the loop;
+            # a connection that was opened can be closed and waited for.
+            return sqlite3.connect(":memory:")
+
+    connection = await aiosqlite.Connection(connector, iter_chunk_size=64)
+    opened = AiosqliteConnection(connection)
+    try:
+        for error in failed:
+            raise error
+        for statement in settings(journal):
+            await connection.execute_fetchall(statement)
+    except sqlite3.Error as error:
+        await opened.close()
+        raise translated(error) from error
+    return opened
