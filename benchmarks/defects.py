@@ -21,23 +21,72 @@ from pathlib import Path
 
 from hypothesis import Phase, settings
 
+from desvelo import ConcurrentMachine
 from desvelo.finding.finding import Finding
 from desvelo.machine.options import SearchOptions, searching_with
-from desvelo.machine.profiles import machine_settings
 from desvelo.machine.report import Collector
 from desvelo.machine.search import run_machine
 from desvelo.targets import using_target
-from stress_tests.test_patient_registry import PatientRegistry
+from stress_tests.clinical import Clinic
+from stress_tests.test_detection_store import (
+    AiosqliteDetectionStore,
+    AsyncpgDetectionStore,
+    PsycopgDetectionStore,
+    SqliteDetectionStore,
+)
+from stress_tests.test_patient_registry import (
+    AiosqliteRegistry,
+    AsyncpgReadCommittedRegistry,
+    AsyncpgRepeatableReadRegistry,
+    AsyncpgSerializableRegistry,
+    PatientRegistry,
+    PsycopgReadCommittedRegistry,
+    PsycopgRepeatableReadRegistry,
+    PsycopgSerializableRegistry,
+    SharedObjects,
+    SqliteRegistry,
+)
+from stress_tests.test_redis_cache import RedisCache, RedisRateLimit
+from stress_tests.test_schema_contention import (
+    AsyncpgContention,
+    PsycopgContention,
+    SqliteContention,
+)
 from stress_tests.test_webhook_client import (
     RateLimit,
     WebhookClient,
     test_a_client_can_be_used_again_in_another_loop,
 )
 from stress_tests.test_webhook_delivery import WebhookDelivery
-from vigia_reference.defects import DEFECTS
+from vigia_reference.defects import DEFECTS, Defect
 
 FOLDER = Path(tempfile.gettempdir()) / "desvelo-benchmark"
-MACHINES = (PatientRegistry, WebhookClient, RateLimit, WebhookDelivery)
+MACHINES = (
+    PatientRegistry,
+    WebhookClient,
+    RateLimit,
+    WebhookDelivery,
+    RedisCache,
+    RedisRateLimit,
+)
+CLINICAL_MACHINES: tuple[type[Clinic], ...] = (
+    SqliteRegistry,
+    SqliteDetectionStore,
+    SqliteContention,
+    SharedObjects,
+    AiosqliteRegistry,
+    AiosqliteDetectionStore,
+    AsyncpgReadCommittedRegistry,
+    AsyncpgRepeatableReadRegistry,
+    AsyncpgSerializableRegistry,
+    AsyncpgDetectionStore,
+    AsyncpgContention,
+    PsycopgReadCommittedRegistry,
+    PsycopgRepeatableReadRegistry,
+    PsycopgSerializableRegistry,
+    PsycopgDetectionStore,
+    PsycopgContention,
+)
 
 
 @dataclass
@@ -51,14 +100,27 @@ class Result:
     surprises: int = 0
 
 
-def search(seed: int, first: str, *, shrink: bool) -> Result:
-    """Search with one machine after the other, ``first`` first, until one fails."""
+def machines_for(defect: Defect, first: str) -> list[type[ConcurrentMachine]]:
+    """Return the machines in whose system a defect is, ``first`` first."""
+    wanted: list[type[ConcurrentMachine]] = list(MACHINES)
+    if defect.backends:
+        wanted = [
+            machine
+            for machine in CLINICAL_MACHINES
+            if machine.backend in defect.backends
+            and (not defect.isolation or (machine.isolation or "serializable") in defect.isolation)
+        ]
+    return sorted(wanted, key=lambda one: one.__name__ != first)
+
+
+def search(seed: int, machines: list[type[ConcurrentMachine]], *, shrink: bool) -> Result:
+    """Search with one machine after the other, until one fails."""
     result = Result()
     started = time.perf_counter()
-    chosen = machine_settings()
-    if not shrink:
-        chosen = settings(chosen, phases=[Phase.generate])
-    for machine in sorted(MACHINES, key=lambda one: one.__name__ != first):
+    for machine in machines:
+        chosen = machine.TestCase.settings
+        if not shrink:
+            chosen = settings(chosen, phases=[Phase.generate])
         counted: list[Collector] = []
         kept: list[Finding] = []
         options = SearchOptions(
@@ -94,9 +156,9 @@ def row(defect: str, seeds: int, shrunk: int, first: str) -> tuple[str, int]:
     """Return one line of the table, and how many seeds missed the defect."""
     known = DEFECTS[defect]
     with using_target(f"vigia_reference:{defect}"):
-        results = [search(1, first, shrink=shrunk > 0)]
-        first = results[0].found_by
-        results += [search(seed, first, shrink=seed <= shrunk) for seed in range(2, seeds + 1)]
+        results = [search(1, machines_for(known, first), shrink=shrunk > 0)]
+        machines = machines_for(known, results[0].found_by)
+        results += [search(seed, machines, shrink=seed <= shrunk) for seed in range(2, seeds + 1)]
     found = [one for one in results if one.found_by]
     small = [one for one in results[:shrunk] if one.found_by]
     smallest = [

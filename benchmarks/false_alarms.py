@@ -16,10 +16,18 @@ from pathlib import Path
 from desvelo.machine.options import SearchOptions, searching_with
 from desvelo.machine.report import Collector
 from stress_tests.test_patient_registry import PatientRegistry
+from stress_tests.test_redis_cache import RedisCache, RedisRateLimit
 from stress_tests.test_webhook_client import RateLimit, WebhookClient
 from stress_tests.test_webhook_delivery import WebhookDelivery
 
-MACHINES = (PatientRegistry, WebhookClient, RateLimit, WebhookDelivery)
+MACHINES = (
+    PatientRegistry,
+    WebhookClient,
+    RateLimit,
+    WebhookDelivery,
+    RedisCache,
+    RedisRateLimit,
+)
 SCHEDULES_PER_PROGRAM = 12
 SLICE = 60.0
 """Real seconds that one machine runs before the next has its turn."""

@@ -31,6 +31,8 @@ OURS = (
     "architecture",
     "schedules",
     "machines",
+    "threads",
+    "databases",
     "oracles",
     "findings",
     "targets",
