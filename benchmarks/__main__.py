@@ -7,6 +7,7 @@ import sys
 
 QUICK = ("rate", "policies", "shrinking", "peers", "linearizability")
 LONG = (
+    "confirmation",
     "threads",
     "defects",
     "false_alarms",
