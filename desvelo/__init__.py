@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from desvelo.machine import fault
     from desvelo.machine.concurrent import ConcurrentMachine
     from desvelo.machine.rules import at_rest, operation
+    from desvelo.resources.check import leak_check
     from desvelo.targets import current_target
     from desvelo.world import World
 
@@ -27,6 +28,7 @@ __all__ = [
     "current_target",
     "explore",
     "fault",
+    "leak_check",
     "operation",
 ]
 __version__ = "0.1.0"
@@ -38,6 +40,7 @@ _PLACES = {
     "at_rest": "desvelo.machine.rules",
     "current_target": "desvelo.targets",
     "explore": "desvelo.exploration",
+    "leak_check": "desvelo.resources.check",
     "operation": "desvelo.machine.rules",
 }
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from desvelo import pytest_leaks
+
 if TYPE_CHECKING:
     from desvelo.finding.finding import Finding
     from desvelo.machine.report import Collector
@@ -31,8 +33,9 @@ SAVE_HELP = "folder for findings (default: .desvelo/findings)"
 _PROGRESS_EVERY = 5.0
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the options and the ini settings of the same meaning."""
+    pluginmanager.register(pytest_leaks, "desvelo_leaks")
     group = parser.getgroup("desvelo", "race conditions and resource leaks")
     group.addoption("--fuzz-budget", metavar="TIME", help=BUDGET_HELP)
     group.addoption("--replay", metavar="FILE_OR_DIR", action="append", help=REPLAY_HELP)

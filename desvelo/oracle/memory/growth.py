@@ -45,9 +45,7 @@ class Site:
         """Say it in a few lines."""
         low, high = self.interval
         rate = _bytes(self.bytes_per_repetition)
-        said = [
-            f"{self.place} keeps {rate} per repetition (from {_bytes(low)} to {_bytes(high)})"
-        ]
+        said = [f"{self.place} keeps {rate} per repetition (from {_bytes(low)} to {_bytes(high)})"]
         if source := linecache.getline(self.file, self.line).strip():
             said.append(f"  {source}")
         said += [f"  called from {display_path(file)}:{line}" for file, line in self.called_from]

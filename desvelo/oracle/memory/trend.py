@@ -19,12 +19,17 @@ LEAST_POINTS = 12
 """Samples below which nothing is said."""
 _LEAST_TAIL = 3
 """What is left after the warm-up is at least one in so many samples."""
-_BETTER = 0.5
+_BETTER = 0.25
 """Two lines have to leave this share of one line's squared error, or less, to be believed."""
 _GIVEN_BACK = 0.4
 """Share of the growth which, when it was once given back, speaks for a buffer that wraps."""
 _STEADY = 0.4
 """The last third grows at least with this share of the slope, or it is coming to rest."""
+_WITHOUT_ITS_JUMP = 0.15
+"""The same without the largest jump in it, which may be a table that was made larger once."""
+_AFTER_FILLING = 0.15
+"""Growth after the warm-up has to be this share of that within it: what is replaced by values of
+other sizes goes up and down by itself."""
 
 
 @dataclass(frozen=True)
@@ -131,5 +136,9 @@ def _lasts(times: Sequence[float], sizes: Sequence[float], start: int, slope: fl
         given_back = max(given_back, peak - size)
     if given_back > growth * _GIVEN_BACK:
         return False
-    late = (sizes[-1] - sizes[-third]) / (times[-1] - times[-third])
-    return late >= slope * _STEADY
+    if growth < (sizes[start] - sizes[0]) * _AFTER_FILLING:
+        return False
+    expected = slope * (times[-1] - times[-third])
+    late = sizes[-1] - sizes[-third]
+    jump = max(later - earlier for earlier, later in itertools.pairwise(sizes[-third:]))
+    return late >= expected * _STEADY and late - jump >= expected * _WITHOUT_ITS_JUMP

@@ -1,0 +1,1 @@
+"""What is watched, one module for each sort; each lists its `LIBRARIES`."""

@@ -1,0 +1,258 @@
+"""asyncio: loops, tasks, async generators, servers, transports, and child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import select
+from typing import Any
+
+from desvelo.failure import waiting_at
+from desvelo.resources.attaching import Hook, Library, part, unseen, watch_class
+from desvelo.resources.creation import describe_line
+from desvelo.resources.kinds import Kind
+from desvelo.resources.recorder import Recorder
+from desvelo.resources.watching.processes import describe_child
+from desvelo.resources.watching.sockets import describe_socket, listens
+
+UNKNOWN = "an unknown line"
+_HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+# transports and servers
+
+
+def _describe_transport(transport: Any) -> str:
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return f"an asyncio transport on {transport.get_extra_info('pipe')!r}"
+    return f"an asyncio transport on {describe_socket(sock)}"
+
+
+def _describe_server(server: Any) -> str:
+    where = [
+        describe_socket(sock).partition("listens at ")[2]
+        for sock in server.sockets
+        if listens(sock)
+    ]
+    return f"an asyncio server{' that listens at ' if where else ''}{', '.join(where)}"
+
+
+def _transport_kind(recorder: Recorder) -> Kind:
+    def is_open(transport: Any) -> bool:
+        if transport.is_closing():
+            return False
+        # Accepted, and the caller has hung up: its loop stopped before it could look.
+        return getattr(transport, "_server", None) is None or not hung_up(recorder, transport)
+
+    def led_by(transport: Any) -> tuple[Any, str]:
+        return getattr(transport, "_server", None), "accepted by the server that was made there"
+
+    return Kind("transport", _describe_transport, is_open, led_by=led_by)
+
+
+def hung_up(recorder: Recorder, transport: Any) -> bool:
+    """Tell whether the other side of a connection has closed it, or is about to."""
+    if transport.is_closing():
+        return True
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() == -1:
+        return True
+    poll = select.poll()
+    poll.register(sock.fileno(), _HUNG_UP)
+    if poll.poll(0):
+        return True
+    peer = sock.getpeername()
+    for entry in list(recorder.entries.values()):
+        other = entry.reference() if entry.kind.name == "transport" else None
+        if other is not None and other.is_closing():
+            near = other.get_extra_info("socket")
+            if near is not None and near.fileno() != -1 and near.getsockname() == peer:
+                return True
+    return False
+
+
+_SERVER = Kind("server", _describe_server, lambda server: bool(server.sockets))
+_LOOP = Kind("loop", lambda loop: "an event loop", lambda loop: not loop.is_closed())
+_CHILD = Kind(
+    "process",
+    lambda transport: describe_child(transport.get_pid(), "of asyncio"),
+    lambda transport: not transport.is_closing() and transport.get_returncode() is None,
+    "never waited for",
+)
+
+
+# tasks and async generators
+
+
+def _describe_task(task: Any) -> str:
+    coroutine = task.get_coro()
+    name = getattr(coroutine, "__qualname__", type(coroutine).__name__)
+    text = f"the task {task.get_name()!r} of {name}()"
+    if task.done():
+        error = task._exception  # noqa: SLF001 - asking the public way would retrieve it
+        return f"{text}, whose exception nobody retrieved: {type(error).__name__}: {error}"
+    where = waiting_at(task)
+    return f"{text}, still pending" + (f" at {where}" if where != UNKNOWN else "")
+
+
+def _task_is_open(task: Any) -> bool:
+    if task.done():
+        return bool(task._log_traceback)  # noqa: SLF001 - nothing public says it
+    return not task.cancelling()
+
+
+_TASK = Kind("task", _describe_task, _task_is_open, "")
+
+
+def _describe_generator(generator: Any) -> str:
+    frame = generator.ag_frame
+    name = generator.__qualname__
+    if frame is None:
+        return f"the async generator {name}()"
+    code = frame.f_code
+    line = describe_line((code.co_filename, frame.f_lineno, code.co_name))
+    return f"the async generator {name}(), suspended at {line}"
+
+
+_GENERATOR = Kind(
+    "asyncgen",
+    _describe_generator,
+    lambda generator: generator.ag_frame is not None and not generator.ag_running,
+    "neither exhausted nor closed with aclose()",
+)
+
+
+def _loop_hooks(recorder: Recorder, base_events: Any) -> list[Hook]:
+    cls = part(base_events, "BaseEventLoop")
+    for name in ("create_task", "_asyncgen_firstiter_hook", "call_exception_handler"):
+        part(cls, name)
+    return [
+        *watch_class(recorder, cls, _LOOP),
+        *watch_class(recorder, part(base_events, "Server"), _SERVER),
+        Hook(cls, "create_task", lambda original: _making_tasks(recorder, original)),
+        Hook(cls, "_asyncgen_firstiter_hook", lambda original: _starting(recorder, original)),
+        Hook(cls, "shutdown_asyncgens", lambda original: _ending(recorder, original)),
+        Hook(cls, "call_exception_handler", lambda original: _complaining(recorder, original)),
+    ]
+
+
+def _making_tasks(recorder: Recorder, original: Any) -> Any:
+    @functools.wraps(original)
+    def create_task(self: Any, *args: Any, **options: Any) -> Any:
+        task = original(self, *args, **options)
+        if recorder.active and recorder.listening():
+            recorder.made(task, _TASK, 2, finalized=True)
+            unseen(task)
+        return task
+
+    return create_task
+
+
+def _starting(recorder: Recorder, original: Any) -> Any:
+    @functools.wraps(original)
+    def firstiter(self: Any, generator: Any) -> None:
+        original(self, generator)
+        if recorder.active and recorder.listening():
+            recorder.made(generator, _GENERATOR, 2)
+
+    return firstiter
+
+
+def _ending(recorder: Recorder, original: Any) -> Any:
+    @functools.wraps(original)
+    async def shutdown_asyncgens(self: Any) -> None:
+        if recorder.active and recorder.listening():
+            # Closed with its loop, which some are made for.
+            for generator in list(getattr(self, "_asyncgens", ())):
+                recorder.closed(generator)
+        await original(self)
+
+    return shutdown_asyncgens
+
+
+def _end(recorder: Recorder, resource: Any, entry: Any, how: str) -> None:
+    entry.closed = True
+    recorder.heard(entry.kind.name, entry.kind.text(resource), how, entry.creation)
+
+
+_COMPLAINTS = {
+    "Task exception was never retrieved": "whose exception nobody retrieved",
+    "Future exception was never retrieved": "whose exception nobody retrieved",
+    "Task was destroyed but it is pending!": "dropped while it was pending",
+}
+
+
+def _complaining(recorder: Recorder, original: Any) -> Any:
+    @functools.wraps(original)
+    def call_exception_handler(self: Any, context: dict[str, Any]) -> None:
+        how = _COMPLAINTS.get(str(context.get("message", "")))
+        if how is not None and recorder.active and recorder.listening():
+            future = context.get("task") or context.get("future")
+            error = context.get("exception")
+            creation = recorder.creation_of(future) or recorder.capture(2)
+            name = getattr(future, "get_name", lambda: "")()
+            what = f"the task {name!r}" if name else "a future"
+            if error is not None:
+                how += f": {type(error).__name__}: {error}"
+            recorder.heard("task", what, how, creation)
+        original(self, context)
+
+    return call_exception_handler
+
+
+def _runner_hooks(recorder: Recorder, runners: Any) -> list[Hook]:
+    def make(original: Any) -> Any:
+        @functools.wraps(original)
+        def cancel_all_tasks(loop: Any) -> None:
+            if recorder.active and recorder.listening():
+                for task in asyncio.all_tasks(loop):
+                    entry = recorder.entry(task)
+                    if entry is not None and _is_left(recorder, task):
+                        _end(recorder, task, entry, "cancelled by the end of its event loop")
+            original(loop)
+
+        return cancel_all_tasks
+
+    part(runners, "_cancel_all_tasks")
+    return [Hook(runners, "_cancel_all_tasks", make)]
+
+
+def _is_left(recorder: Recorder, task: Any) -> bool:
+    """Tell whether a pending task was forgotten; one that serves a caller who has gone was not."""
+    if not _TASK.still_open(task) or task.done():
+        return False
+    for entry in list(recorder.entries.values()):
+        transport = entry.reference() if entry.kind.name == "transport" else None
+        if transport is not None and getattr(transport, "_server", None) is not None:
+            protocol = transport.get_protocol()
+            if getattr(protocol, "_task", None) is task and hung_up(recorder, transport):
+                return False
+    return True
+
+
+def _selector_hooks(recorder: Recorder, selector_events: Any) -> list[Hook]:
+    kind = _transport_kind(recorder)
+    return watch_class(recorder, part(selector_events, "_SelectorTransport"), kind)
+
+
+def _pipe_hooks(recorder: Recorder, unix_events: Any) -> list[Hook]:
+    kind = _transport_kind(recorder)
+    return [
+        hook
+        for name in ("_UnixReadPipeTransport", "_UnixWritePipeTransport")
+        for hook in watch_class(recorder, part(unix_events, name), kind)
+    ]
+
+
+def _process_hooks(recorder: Recorder, base_subprocess: Any) -> list[Hook]:
+    return watch_class(recorder, part(base_subprocess, "BaseSubprocessTransport"), _CHILD)
+
+
+LIBRARIES = [
+    Library("asyncio.base_events", _loop_hooks),
+    Library("asyncio.runners", _runner_hooks),
+    Library("asyncio.selector_events", _selector_hooks),
+    Library("asyncio.unix_events", _pipe_hooks),
+    Library("asyncio.base_subprocess", _process_hooks),
+]
