@@ -63,10 +63,24 @@ FOR_THREADS: tuple[tuple[int, str, Make], ...] = (
 )
 """The same for threads, where every line is a switch point."""
 
+FEW = 64
+"""Decisions of a program of threads that is short."""
+
+FOR_FEW: tuple[tuple[int, str, Make], ...] = (
+    (1, "delays", PORTFOLIO[0][2]),
+    (1, "pct", FOR_THREADS[1][2]),
+    (1, "pos", pos),
+    (7, "random_walk", lambda random, scale: ThreadWalk(random, 0.4)),
+)
+"""The same for short ones: a walk that changes threads a little more often than a uniform one
+comes by every order of so few lines soon."""
+
 
 def mixed(random: Source, scale: Scale) -> Decider:
     """Draw a policy of the portfolio."""
-    portfolio = FOR_THREADS if scale.threads else PORTFOLIO
+    portfolio = PORTFOLIO
+    if scale.threads:
+        portfolio = FOR_FEW if scale.decisions <= FEW else FOR_THREADS
     draw = random.pick(0, sum(share for share, _, _ in portfolio))
     for share, _, make in portfolio:
         draw -= share

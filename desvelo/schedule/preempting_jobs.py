@@ -50,7 +50,7 @@ class PreemptingJobs:
         self._step += 1
         if self._step not in self._places and self._random.random() < self._keep:
             return 0
-        return self._random.randrange(limit) if kind == "preempt" else self._hold(limit)
+        return self._random.randrange(1, limit) if kind == "preempt" else self._hold(limit)
 
     def _hold(self, limit: int) -> int:
         random = self._random

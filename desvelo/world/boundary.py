@@ -30,6 +30,7 @@ from desvelo.world.imports import ImportWatch
 from desvelo.world.inside import current
 from desvelo.world.references import generators, references
 from desvelo.world.threads import adopting, stand_ins, starting
+from desvelo.world.threads.carriers import CARRIERS
 from desvelo.world.threads.lines import stop_watching
 from desvelo.world.threads.processor import PROCESSOR
 
@@ -97,6 +98,7 @@ class Boundary:
             return
         _imports.stop()
         PROCESSOR.leave()
+        CARRIERS.dismiss()
         stop_watching()
         interrupted: BaseException | None = None
         while cls._undo or cls._replaced or cls._travel is not None:

@@ -243,12 +243,22 @@ class WorldSelector(selectors.BaseSelector):
         possible = [event for event in self._pending if event.kind in kinds]
         if not possible:
             return False
-        event = min(possible, key=_turn)
+        self.let_happen(min(possible, key=_turn))
+        return True
+
+    def waiting_for_a_turn(self) -> list[PendingEvent]:
+        """Return the events that would let a thread go on, in their order."""
+        waiting = [event for event in self._pending if event.kind in THREAD_KINDS]
+        if len(waiting) > 1:
+            waiting.sort(key=_turn)
+        return waiting
+
+    def let_happen(self, event: PendingEvent) -> None:
+        """Let something happen here and now that waits for its poll."""
         self._pending.remove(event)
         if event.held:
             self._world.note("release", event.actor, RELEASED[event.kind], deviation=event.held)
         event.fire()
-        return True
 
     def stall(self, actor: str, seconds: float) -> None:
         """A fault: what is under way for an actor, now and later, takes that much longer."""

@@ -346,13 +346,18 @@ class World:
             raise DesveloError("this world is closed")
         _refuse_nesting()
         boundary.enter(self)
-        if self.lines is not None:
+        stop: Callable[[], Any] | None = None
+        if self.preempting and self.deciding and self.runtime != "threads":
+            assert self.threads.install is not None
+            stop = self.threads.install(None)
+        elif self.lines is not None:
             self.lines.start()
+            stop = self.lines.stop
         try:
             return action()
         finally:
-            if self.lines is not None:
-                self.lines.stop()
+            if stop is not None:
+                stop()
             boundary.leave()
 
     def within(self, action: Callable[[], Any]) -> Any:
@@ -360,9 +365,12 @@ class World:
         return self._inside(action)
 
     def reseed(self, seed: int) -> None:
-        """Begin another stream of randomness, for what follows."""
-        self._random.seed(seed)
-        random.seed(seed)
+        """Begin another stream of randomness, for what follows.
+
+        It is none that a world begins with: identifiers drawn during set-up must not come again.
+        """
+        self._random.seed(f"again {seed}")
+        random.seed(f"again {seed}")
 
     # what the target asks of its surroundings
 

@@ -25,6 +25,7 @@ from desvelo.schedule.decisions import MAX_HOLD
 from desvelo.world import inside
 from desvelo.world.actors import ACTOR, WORLD, Actor
 from desvelo.world.threads.blocked import describe_call_from
+from desvelo.world.threads.carriers import CARRIERS, Carrier, Release
 from desvelo.world.threads.processor import PROCESSOR
 from desvelo.world.threads.starting import register, unregister
 from desvelo.world.threads.thread import ControlledThread, ThreadExit, Wait
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from desvelo.world.world import World
 
 _allocate_lock = _thread.allocate_lock
-_start_new_thread = _thread.start_new_thread
 _get_ident = _thread.get_ident
 _real_clock = time.perf_counter
 
@@ -83,8 +83,9 @@ class Threads:
         """Switch points at which a decision was asked."""
         self.max_points = world.max_polls * POINTS_PER_POLL
         self.real_seconds = REAL_SECONDS
-        self.install: Callable[[ControlledThread], Any] | None = None
-        """Puts the tracer of lines in place, in the thread that is to be traced."""
+        self.install: Callable[[ControlledThread | None], Any] | None = None
+        """Puts the tracer of lines in place, in the thread that is to be traced; nothing stands
+        for the loop's own."""
         self.errors: list[tuple[str, BaseException]] = []
         """What ended a thread that nobody waits for, with its name."""
         self._names: set[str] = set()
@@ -135,8 +136,8 @@ class Threads:
         thread = ControlledThread(
             name, actor or Actor(name), run, daemon=daemon, on_end=on_end, started_at=started_at
         )
-        if not self.started:
-            PROCESSOR.stay()
+        if not self.started and PROCESSOR.stay():
+            CARRIERS.dismiss()
         thread.title = title
         self.alive.append(thread)
         self.started += 1
@@ -172,7 +173,7 @@ class Threads:
             hub = self._hub = _allocate_lock()
             hub.acquire()
         home = self._home = _get_ident()
-        self._set_going(thread)
+        self._set_going(thread)()
         try:
             if not hub.acquire(True, self.real_seconds):
                 self._await_baton(thread)
@@ -185,7 +186,8 @@ class Threads:
         if self.waiting:
             self.look()
 
-    def _set_going(self, thread: ControlledThread) -> None:
+    def _set_going(self, thread: ControlledThread) -> Release:
+        """Make everything ready for a thread to go on; it does when the lock is released."""
         thread.wait = None
         thread.streak = 0
         self.switches += 1
@@ -193,16 +195,13 @@ class Threads:
         if thread.begun:
             inside.pass_to(thread.ident)
             thread.parked = False
-            thread.gate.release()
-        else:
-            thread.begun = True
-            _start_new_thread(self._body, (thread,))
+            release: Release = thread.gate.release
+            return release
+        thread.begun = True
+        return CARRIERS.load(functools.partial(self._body, thread))
 
     def _next(self) -> ControlledThread | None:
-        """Return the thread that goes on, if threads are all that there is to go on.
-
-        Whoever asks sets it going as the last thing that it does: from then on both run.
-        """
+        """Return the thread that goes on, if threads are all that there is to go on."""
         world = self._world
         if world.runtime != "threads" or self._control is not None or self._ending:
             return None
@@ -219,13 +218,10 @@ class Threads:
             self._choosing = False
         return self._chosen
 
-    def _pass_on(self) -> None:
-        """Let the next thread go on in place of the one that runs, or the hub."""
+    def _passing_on(self) -> Release:
+        """Return what lets the next thread go on in place of the one that runs, or the hub."""
         following = self._next()
-        if following is None:
-            self._hub.release()
-        else:
-            self._set_going(following)
+        return self._hub.release if following is None else self._set_going(following)
 
     def _ended(self, thread: ControlledThread) -> None:
         self.alive.remove(thread)
@@ -280,7 +276,7 @@ class Threads:
 
     # the thread's side
 
-    def _body(self, thread: ControlledThread) -> None:
+    def _body(self, thread: ControlledThread, carrier: Carrier) -> Callable[[], Release] | None:
         thread.ident = ident = _get_ident()
         inside.pass_to(ident)
         ACTOR.set(thread.actor)
@@ -300,15 +296,19 @@ class Threads:
                 remove()
             if thread.title:
                 unregister()
-            if not thread.ended:
-                thread.ended = True
-                if not thread.dying:
-                    try:
-                        self._ended(thread)
-                    except BaseException as error:
-                        self._control = error
-                if self._hub is not None:
-                    self._pass_on()
+        if thread.ended:
+            return None
+        if thread.dying:
+            # Nothing of what it still does is seen.
+            inside.pass_to(0)
+        carrier.forget()
+        thread.ended = True
+        if not thread.dying:
+            try:
+                self._ended(thread)
+            except BaseException as error:
+                self._control = error
+        return self._passing_on if self._hub is not None else None
 
     def _park(self, thread: ControlledThread, *, before_line: bool = False) -> None:
         """Give the baton back and sleep until it comes again."""
@@ -319,7 +319,7 @@ class Threads:
             lines.thread_stops(sys._getframe(1), before_line=before_line)
         gate = thread.gate or thread.new_gate()
         thread.parked = True
-        self._pass_on()
+        self._passing_on()()
         gate.acquire()
         if thread.dying:
             self._exit(thread)
@@ -356,6 +356,33 @@ class Threads:
         if value:
             self._pause(thread, value, what)
 
+    def preempt(self) -> None:
+        """Let a thread run before this line of the loop's own thread, if the schedule says so.
+
+        Only while one could: it waits for its turn, or a job may be begun.
+        """
+        world = self._world
+        if self.running is not None or not world.deciding or world.runtime == "threads":
+            return
+        waiting = world.selector.waiting_for_a_turn()
+        if not waiting:
+            return
+        self.points += 1
+        if self.points > self.max_points:
+            raise StepLimitReached(self._too_many())
+        actor = ACTOR.get()
+        value = world.recorder.decide("preempt", actor.name, len(waiting) + 1)
+        if not value:
+            return
+        if world.trace is not None:
+            self._note_pause(actor, "")
+        lines = world.lines
+        if lines is not None:
+            lines.thread_stops(sys._getframe(1), before_line=True)
+        world.selector.let_happen(waiting[value - 1])
+        if lines is not None:
+            lines.thread_goes_on(sys._getframe(1))
+
     def before_lock(self, frame: FrameType) -> None:
         """Be a switch point before a lock is taken, unless the line itself has just been one."""
         thread = self.running
@@ -370,20 +397,20 @@ class Threads:
     def _pause(self, thread: ControlledThread, value: int, what: str) -> None:
         world = self._world
         if world.trace is not None:
-            self._note_pause(thread, what)
+            self._note_pause(thread.actor, what)
         event = world.selector.hold("pause", thread.name, lambda: self.resume(thread), value)
         if world.selector.is_next(event):
             # Nobody else could run: the pause is over before it began.
             return
         self._park(thread, before_line=not what)
 
-    def _note_pause(self, thread: ControlledThread, what: str) -> None:
+    def _note_pause(self, actor: Actor, what: str) -> None:
         world = self._world
         trace = world.trace
         assert trace is not None
         deviation = world.recorder.deviations[-1]
         said = deviation.describe() + (f" before it {what}" if what else "")
-        world.note("deviation", thread.actor.name, said, deviation=str(deviation.key))
+        world.note("deviation", actor.name, said, deviation=str(deviation.key))
         frame = user_frame(sys._getframe(1))
         if frame is not None:
             code = frame.f_code
@@ -444,11 +471,12 @@ class Threads:
             self._park(thread)
 
     def _endless(self, thread: ControlledThread) -> None:
-        self._control = StepLimitReached(
-            f"still running after {self.max_points} switch points of its threads"
-        )
+        self._control = StepLimitReached(self._too_many())
         # It stays where it is: the message says where.
         self._park(thread)
+
+    def _too_many(self) -> str:
+        return f"still running after {self.max_points} switch points of its threads"
 
     def wait(
         self,

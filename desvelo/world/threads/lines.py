@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GRANULARITIES = ("line", "instruction")
 
-Install = Callable[[ControlledThread], Callable[[], None]]
+Install = Callable[[ControlledThread | None], Callable[[], None]]
 
 _SHARED = frozenset(
     {
@@ -40,14 +40,17 @@ _SHARED = frozenset(
 
 
 def installer(world: World, files: Callable[[str], bool] | None, granularity: str) -> Install:
-    """Return what puts the switch points into a thread, and what takes them out again."""
+    """Return what puts the switch points into a thread, and what takes them out again.
+
+    In the place of the event loop's own thread stands nothing.
+    """
     wanted = files or is_own_code
     fine = granularity == "instruction"
     # Of instructions sys.monitoring loses sight in code that a trace function has looked at.
     if sys.version_info >= (3, 12) and not fine:
         from desvelo.world.threads.monitoring import MONITOR
 
-        def watch(thread: ControlledThread) -> Callable[[], None]:
+        def watch(thread: ControlledThread | None) -> Callable[[], None]:
             lines = world.lines
             if world.preempting:
                 MONITOR.watch(wanted)
@@ -58,7 +61,7 @@ def installer(world: World, files: Callable[[str], bool] | None, granularity: st
 
         return watch
 
-    def install(thread: ControlledThread) -> Callable[[], None]:
+    def install(thread: ControlledThread | None) -> Callable[[], None]:
         lines = world.lines
         if not world.preempting:
             if lines is None:
@@ -66,8 +69,9 @@ def installer(world: World, files: Callable[[str], bool] | None, granularity: st
             lines.start()
             return lines.stop
         stop_watching()
+        before = sys.gettrace()
         sys.settrace(_tracer(world, thread, wanted, fine=fine))
-        return _stop
+        return functools.partial(sys.settrace, before)
 
     return install
 
@@ -79,26 +83,25 @@ def stop_watching() -> None:
         module.MONITOR.stop()
 
 
-def _stop() -> None:
-    sys.settrace(None)
-
-
 def _nothing() -> None:
     """There is nothing to take out."""
 
 
 def _tracer(
-    world: World, thread: ControlledThread, wanted: Callable[[str], bool], *, fine: bool
+    world: World, thread: ControlledThread | None, wanted: Callable[[str], bool], *, fine: bool
 ) -> Any:
     threads = world.threads
     known: dict[CodeType, bool] = {}
     lines = world.lines
-    point = threads.point
+    point, preempt = threads.point, threads.preempt
 
     def at_line(frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line" and threads.running is thread:
-            thread.line_was_point = frame
-            point()
+            if thread is None:
+                preempt()
+            else:
+                thread.line_was_point = frame
+                point()
         return at_line
 
     def at_instruction(frame: FrameType, event: str, argument: Any) -> Any:
@@ -107,8 +110,11 @@ def _tracer(
             and threads.running is thread
             and frame.f_lasti in shared_offsets(frame.f_code)
         ):
-            thread.line_was_point = frame
-            point()
+            if thread is None:
+                preempt()
+            else:
+                thread.line_was_point = frame
+                point()
         return at_instruction
 
     local = at_instruction if fine else at_line

@@ -82,6 +82,8 @@ def _line(code: CodeType, number: int) -> Any:
     if thread is not None and world.preempting:
         thread.line_was_point = sys._getframe(1)
         threads.point()
+    elif world.preempting:
+        threads.preempt()
 
 
 MONITOR = Monitor()

@@ -38,20 +38,26 @@ class Processor:
         self._allowed: set[int] | None = None
         self._since = 0.0
 
-    def stay(self) -> None:
-        """Stay on one processor from now on; now and then the system may choose again."""
+    def stay(self) -> bool:
+        """Stay on one processor from now on; now and then the system may choose again.
+
+        Returns whether anything changed, which threads that are there do not follow.
+        """
         if self._current is None:
-            return
+            return False
         now = _real_clock()
         if self._allowed is not None:
-            if now - self._since > SECONDS:
-                self.leave()
-            return
+            if now - self._since <= SECONDS:
+                return False
+            self.leave()
+            return True
         allowed = os.sched_getaffinity(0)
         if len(allowed) > 1:
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(0, {self._current()})
                 self._allowed, self._since = allowed, now
+                return True
+        return False
 
     def leave(self) -> None:
         """Run on all the processors that there were."""

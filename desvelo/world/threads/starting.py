@@ -35,6 +35,24 @@ _real_pool_init = pools.ThreadPoolExecutor.__init__
 def _pool_init(self: Any, *arguments: Any, **options: Any) -> None:
     setattr(self, _WORLD, current())
     _real_pool_init(self, *arguments, **options)
+    self._threads = _InOrder()
+
+
+class _InOrder(dict[Any, None]):
+    """The threads of a pool, which are joined in the order in which they began.
+
+    In a set their order is that of their addresses.
+    """
+
+    def add(self, thread: Any) -> None:
+        """Put one in."""
+        self[thread] = None
+
+    def discard(self, thread: Any) -> None:
+        """Take one out, if it is there."""
+        self.pop(thread, None)
+
+    remove = dict.__delitem__
 
 
 _GIVEN_NAME = re.compile(r"Thread-\d+( \(.*\))?")
