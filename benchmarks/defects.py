@@ -21,72 +21,17 @@ from pathlib import Path
 
 from hypothesis import Phase, settings
 
+from benchmarks.machines import CLINICAL_MACHINES, MACHINES, backend_of, isolation_of
 from desvelo import ConcurrentMachine
 from desvelo.finding.finding import Finding
 from desvelo.machine.options import SearchOptions, searching_with
 from desvelo.machine.report import Collector
 from desvelo.machine.search import run_machine
 from desvelo.targets import using_target
-from stress_tests.clinical import Clinic
-from stress_tests.test_detection_store import (
-    AiosqliteDetectionStore,
-    AsyncpgDetectionStore,
-    PsycopgDetectionStore,
-    SqliteDetectionStore,
-)
-from stress_tests.test_patient_registry import (
-    AiosqliteRegistry,
-    AsyncpgReadCommittedRegistry,
-    AsyncpgRepeatableReadRegistry,
-    AsyncpgSerializableRegistry,
-    PatientRegistry,
-    PsycopgReadCommittedRegistry,
-    PsycopgRepeatableReadRegistry,
-    PsycopgSerializableRegistry,
-    SharedObjects,
-    SqliteRegistry,
-)
-from stress_tests.test_redis_cache import RedisCache, RedisRateLimit
-from stress_tests.test_schema_contention import (
-    AsyncpgContention,
-    PsycopgContention,
-    SqliteContention,
-)
-from stress_tests.test_webhook_client import (
-    RateLimit,
-    WebhookClient,
-    test_a_client_can_be_used_again_in_another_loop,
-)
-from stress_tests.test_webhook_delivery import WebhookDelivery
+from stress_tests.test_webhook_client import test_a_client_can_be_used_again_in_another_loop
 from vigia_reference.defects import DEFECTS, Defect
 
 FOLDER = Path(tempfile.gettempdir()) / "desvelo-benchmark"
-MACHINES = (
-    PatientRegistry,
-    WebhookClient,
-    RateLimit,
-    WebhookDelivery,
-    RedisCache,
-    RedisRateLimit,
-)
-CLINICAL_MACHINES: tuple[type[Clinic], ...] = (
-    SqliteRegistry,
-    SqliteDetectionStore,
-    SqliteContention,
-    SharedObjects,
-    AiosqliteRegistry,
-    AiosqliteDetectionStore,
-    AsyncpgReadCommittedRegistry,
-    AsyncpgRepeatableReadRegistry,
-    AsyncpgSerializableRegistry,
-    AsyncpgDetectionStore,
-    AsyncpgContention,
-    PsycopgReadCommittedRegistry,
-    PsycopgRepeatableReadRegistry,
-    PsycopgSerializableRegistry,
-    PsycopgDetectionStore,
-    PsycopgContention,
-)
 
 
 @dataclass
@@ -107,8 +52,8 @@ def machines_for(defect: Defect, first: str) -> list[type[ConcurrentMachine]]:
         wanted = [
             machine
             for machine in CLINICAL_MACHINES
-            if machine.backend in defect.backends
-            and (not defect.isolation or (machine.isolation or "serializable") in defect.isolation)
+            if backend_of(machine) in (*defect.backends, "")
+            and (not defect.isolation or isolation_of(machine) in defect.isolation)
         ]
     return sorted(wanted, key=lambda one: one.__name__ != first)
 

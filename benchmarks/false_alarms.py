@@ -1,9 +1,10 @@
 """False alarms: the stress tests on the correct system, until so many executions have been made.
 
-``python -m benchmarks.false_alarms [--executions 100000] [--seed 1]`` runs every machine of
-``stress_tests/`` in turn, with many schedules for each program that Hypothesis draws, and prints
-what was executed and what was found. Anything found is a defect of the engine, of the checks or
-of the reference system. Exit status 1 when there is any.
+``python -m benchmarks.false_alarms [--executions 100000] [--seed 1] [--backend NAME]`` runs every
+machine of the webhook service in turn, or every machine of the clinical store through one driver
+(``sqlite``, ``aiosqlite``, ``psycopg``, ``asyncpg``), with many schedules for each program that
+Hypothesis draws, and prints what was executed and what was found. Anything found is a defect of
+the engine, of the checks or of the reference system. Exit status 1 when there is any.
 """
 
 from __future__ import annotations
@@ -13,21 +14,10 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.machines import CLINICAL_MACHINES, MACHINES, backend_of
 from desvelo.machine.options import SearchOptions, searching_with
 from desvelo.machine.report import Collector
-from stress_tests.test_patient_registry import PatientRegistry
-from stress_tests.test_redis_cache import RedisCache, RedisRateLimit
-from stress_tests.test_webhook_client import RateLimit, WebhookClient
-from stress_tests.test_webhook_delivery import WebhookDelivery
 
-MACHINES = (
-    PatientRegistry,
-    WebhookClient,
-    RateLimit,
-    WebhookDelivery,
-    RedisCache,
-    RedisRateLimit,
-)
 SCHEDULES_PER_PROGRAM = 12
 SLICE = 60.0
 """Real seconds that one machine runs before the next has its turn."""
@@ -39,13 +29,17 @@ def main() -> int:
     parser.add_argument("--executions", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save", type=Path, default=Path(".desvelo/findings"))
+    parser.add_argument("--backend", choices=sorted({*map(backend_of, CLINICAL_MACHINES)} - {""}))
     options = parser.parse_args()
-    made = dict.fromkeys((machine.__name__ for machine in MACHINES), 0)
+    machines = MACHINES
+    if options.backend is not None:
+        machines = tuple(one for one in CLINICAL_MACHINES if backend_of(one) == options.backend)
+    made = dict.fromkeys((machine.__name__ for machine in machines), 0)
     schedules = dict(made)
     alarms: list[str] = []
     turn, started = 0, time.perf_counter()
     while sum(made.values()) < options.executions and not alarms:
-        machine = MACHINES[turn % len(MACHINES)]
+        machine = machines[turn % len(machines)]
         name = machine.__name__
 
         def ended(_: str, collector: Collector, name: str = name) -> None:

@@ -42,6 +42,7 @@ class BuiltInRules(RuleBasedStateMachine):
     def interleave(self, plan: dict[str, Any]) -> None:
         """Say how this example is interleaved: by a policy, or by deviations at its steps."""
         if self.journal.rerun is not None:
+            self.world.reseed(self.journal.seed)
             return
         self.journal.policy_name = plan["policy"]
         self.journal.seed = plan["seed"]

@@ -15,7 +15,7 @@ from hypothesis.errors import InvalidDefinition
 from hypothesis.stateful import Bundle
 
 from desvelo.errors import StepLimitReached, TargetError, WorldStuck
-from desvelo.execution import deadlock, failed_operation, hang, loop_failure, thread_failure
+from desvelo.execution import failed_operation, loop_failure, thread_failure
 from desvelo.failure import Failure
 from desvelo.machine import bridge
 from desvelo.machine.builtin import BuiltInRules
@@ -35,6 +35,7 @@ from desvelo.machine.wrappers import (
     stuck,
     vars_of,
 )
+from desvelo.oracle.deadlock import deadlock, hang
 from desvelo.oracle.leaks import left_open
 from desvelo.oracle.linearizability import check_history
 from desvelo.scenario import RUNTIMES
@@ -101,7 +102,6 @@ class ConcurrentMachine(BuiltInRules):
             Recorder(
                 rerun.decider if rerun is not None else self.journal.decider, keep_kinds=trace
             ),
-            seed=self.journal.seed,
             trace=trace,
             kernel=rerun.kernel if rerun is not None else kernel_of_draws(),
             runtime=self.runtime,
@@ -109,7 +109,8 @@ class ConcurrentMachine(BuiltInRules):
         )
         try:
             self._call_hook("setup")
-            self.world.settle()
+            if self.runtime != "threads":
+                self.world.settle()
         except WorldStuck as error:
             self.world.close()
             raise TargetError(
@@ -118,7 +119,7 @@ class ConcurrentMachine(BuiltInRules):
         except BaseException:
             self.world.close()
             raise
-        self.world.deciding = True
+        self.world.begin_to_decide()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -272,7 +273,7 @@ class ConcurrentMachine(BuiltInRules):
         except WorldStuck:
             self._fail(deadlock(self.world.operations, self.world))
         except StepLimitReached as limit:
-            self._fail(hang(self.world.operations, limit))
+            self._fail(hang(self.world.operations, limit, self.world))
         self._judge()
 
     def come_to_rest(self) -> None:

@@ -88,10 +88,11 @@ def _table(explored: Sequence[Explored], width: int) -> str:
     if len(shown) > MOST_TESTS:
         # What was found comes first, then what took longest.
         shown = sorted(shown, key=lambda one: (not one.found, -one.seconds))[:MOST_TESTS]
-    room = max(min(max(len(one.name) for one in shown) + 2, width - 36), 14)
+    names = [_short_name(one.name) for one in shown]
+    room = max(min(max(map(len, names)) + 2, width - 36), 14)
     lines = [f"{'explored'.ljust(room)}{'executions':>12}{'schedules':>11}{'per second':>13}"]
-    for one in shown:
-        name = shorten(one.name, room - 1).ljust(room)
+    for one, short in zip(shown, names, strict=True):
+        name = shorten(short, room - 1).ljust(room)
         mark = "  found" if one.found else ""
         lines.append(f"{name}{one.executions:>12,}{one.distinct:>11,}{one.rate:>13,.0f}{mark}")
     rest = len(explored) - len(shown)
@@ -99,3 +100,12 @@ def _table(explored: Sequence[Explored], width: int) -> str:
         others = sum(one.executions for one in explored) - sum(one.executions for one in shown)
         lines.append(f"and {rest} more tests with {others:,} executions")
     return "\n".join(lines)
+
+
+def _short_name(name: str) -> str:
+    """Leave out of a test's name what tells it from no other.
+
+    >>> _short_name("stress_tests/test_patient_registry.py::TestSqliteRegistry::runTest")
+    'test_patient_registry.py::TestSqliteRegistry'
+    """
+    return name.removesuffix("::runTest").rpartition("/")[2]

@@ -233,7 +233,7 @@ DATABASE_DEFECTS = (
         kind="atomicity",
         where="ConnectionPool.connection",
         breaks="What a failed call wrote is committed by the next one that gets its connection.",
-        operations=2,
+        operations=1,
         deviations=0,
         parts=lambda parts: _clinical(
             parts,
