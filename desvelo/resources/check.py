@@ -154,11 +154,12 @@ def leak_check(
     >>> import socket
     >>> with leak_check():
     ...     socket.socket().close()
-    >>> with leak_check():
-    ...     forgotten = socket.socket()
-    Traceback (most recent call last):
-    desvelo.resources.leak.ResourceLeak: 1 resource was left open by the block:
-    ...
+    >>> try:
+    ...     with leak_check():
+    ...         forgotten = socket.socket()
+    ... except ResourceLeak as leak:
+    ...     print(leak.leaks[0].kind, leak.leaks[0].how)
+    socket never closed
     >>> forgotten.close()
     """
     return LeakCheck(allow, blocked=blocked, grace=grace)

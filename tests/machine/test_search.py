@@ -43,7 +43,7 @@ def start(code, *arguments, hash_seed="0", cwd, **options):
 @pytest.mark.parametrize(
     ("machine", "smallest", "seeds"),
     [
-        (toys.LostUpdate, (2, 1), 5),
+        (toys.LostUpdate, (2, 1), 2),
         (toys.CheckThenInsert, (2, 0), 1),
         (toys.CancelledHolder, (2, 1), 2),
         (toys.RetriedTwice, (2, 1), 1),

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from correct_programs import AnyOrder, Deadlines, Framed, ReadyOrder
 
-SCHEDULES = int(os.environ.get("DESVELO_SCHEDULES", "500"))
+SCHEDULES = int(os.environ.get("DESVELO_SCHEDULES", "250"))
 """Schedules for each program and policy; 3000 before a release."""
 
 

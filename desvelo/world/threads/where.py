@@ -24,7 +24,8 @@ def files_to_switch_in(
     scenario imports itself, so that a race inside a library is found without being told where.
     ``named`` adds those that the user has named. The standard library has none.
 
-    >>> files_to_switch_in(None)("/usr/lib/python3.11/queue.py")
+    >>> import queue
+    >>> files_to_switch_in(None)(queue.__file__)
     False
     """
     folders = _imported(scenario_file) if scenario_file else ()

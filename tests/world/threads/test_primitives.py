@@ -468,7 +468,7 @@ def test_a_thread_that_spins_until_a_sleeper_acts_ends():
             return True
 
         def later():
-            time.sleep(3)
+            time.sleep(1)
             flag.append(1)
 
         return spin, later

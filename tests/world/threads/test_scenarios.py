@@ -22,7 +22,7 @@ from desvelo.world.boundary import Boundary
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
-OFTEN = int(os.environ.get("DESVELO_SCHEDULES", "300"))
+OFTEN = int(os.environ.get("DESVELO_SCHEDULES", "150"))
 
 
 class Base:
@@ -432,6 +432,8 @@ def test_a_correct_program_is_never_accused(policy):
         statistics=statistics,
     )
     assert found is None, found.story()
+    assert statistics.executions == max(OFTEN // 10, 10)
+    assert statistics.distinct > 1
 
 
 def test_a_thread_of_the_target_talks_to_the_event_loop():
