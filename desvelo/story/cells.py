@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from desvelo.schedule.decisions import ORDERS, SPLITS, THREAD_KINDS, Deviation
 from desvelo.story.scene import place
@@ -71,8 +72,10 @@ def outcome_text(row: Row, shared: set[str]) -> str:
     return f"  ➜ {', '.join(parts)}" if parts else ""
 
 
-def deviation_text(deviation: Deviation, set_at: str = "") -> str:
+def deviation_text(deviation: Deviation, set_at: str = "", read: str = "") -> str:
     """Say in a cell what is out of the ordinary; of a timer, where it was set.
+
+    ``read`` is what a thread that is paused in the middle of a line had read there.
 
     >>> from desvelo.schedule.decisions import Key
     >>> deviation_text(Deviation(Key("first", "arrive", 0), 20))
@@ -85,6 +88,8 @@ def deviation_text(deviation: Deviation, set_at: str = "") -> str:
     if kind == "timer":
         return f"its timer{f' ({set_at})' if set_at else ''} fires before other work"
     if kind in ("pause", "preempt"):
+        if read:
+            return f"{set_at}  is paused inside this line, after reading {read}"
         return f"{set_at}  is paused before this line" if set_at else "is paused"
     what = _HELD.get(kind, kind)
     if kind in THREAD_KINDS:
@@ -92,3 +97,16 @@ def deviation_text(deviation: Deviation, set_at: str = "") -> str:
     return (
         f"{what} comes last of what happens at once" if value < ORDERS else f"{what} is held back"
     )
+
+
+def read_before_pause(rows: Sequence[Row], row: Row) -> str:
+    """Return what a thread had read in the line in the middle of which it was paused."""
+    index = next(i for i, one in enumerate(rows) if one is row)
+    for above in reversed(rows[:index]):
+        if above.lane != row.lane or above.facts is None:
+            continue
+        if not above.facts.suspended or above.where != row.where:
+            return ""
+        read = [a for a in above.facts.reads() if a.value and a.lasting and not a.primitive]
+        return ", ".join(f"{a.path} as {shorten(a.value, 36)}" for a in read)
+    return ""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from desvelo.story.scene import BACKGROUND, SERVER, actor_of
 from desvelo.story.shared import shared_keys
-from desvelo.story.transactions import transactions
+from desvelo.story.statements import accesses, is_housekeeping, words
+from desvelo.story.transactions import folded, transactions
 from desvelo.world.trace import LINE_KINDS, Row
 
 MOST = 24
@@ -22,6 +23,7 @@ _AT_A_SERVER = frozenset({"statement", "waits"})
 _EFFECTS = frozenset(
     {"begin", "deliver", "accept", "end", "run", "connect", *_AT_A_SERVER, *LINE_KINDS}
 )
+_ENDS_OF_TRANSACTIONS = ("COMMIT", "ROLLBACK", "commit", "rollback")
 REPEATS = 3
 
 
@@ -39,16 +41,18 @@ def select(
     plain: Sequence[Row],
     *,
     important: Collection[int] = (),
+    telling: Collection[int] = (),
     plumbing: bool = False,
     limit: int = MOST,
 ) -> list[Chosen]:
     """Return the rows of the story, the least telling left out first.
 
-    ``important`` rows stay whatever happens; ``plumbing`` keeps connects, accepts and ends of
-    streams, for failures that are about those.
+    ``important`` rows stay whatever happens, and ``telling`` ones come next. ``plumbing`` keeps
+    connects, accepts and ends of streams, for failures that are about those.
     """
     effects = released(rows)
     ranks = _ranks(rows, plain, set(important), effects, plumbing=plumbing)
+    ranks.update({index: min(ranks.get(index, 1), 1) for index in telling})
     spare = _repeated(rows, ranks)
     kept: set[int] = set()
     # The ranks go from what must be told to what only sets the scene.
@@ -93,10 +97,14 @@ def _ranks(
     *,
     plumbing: bool,
 ) -> dict[int, int]:
-    at_a_server = any(row.kind in _AT_A_SERVER for row in rows)
+    summed_up = folded(rows)
+    at_a_server = any(
+        row.kind in _AT_A_SERVER and index not in summed_up for index, row in enumerate(rows)
+    )
     shared = shared_keys(rows)
     usual = {(row.lane, row.where, _values(row)) for row in plain}
     continued = _continued(rows)
+    telling = _telling(rows)
     ended: set[str] = set()
     ranks: dict[int, int] = {}
     for index, row in enumerate(rows):
@@ -112,7 +120,7 @@ def _ranks(
         elif row.kind == "end-of-operation":
             ranks[index] = 0 if " raises " in row.text or "cancelled" in row.text else 2
         elif row.kind in _AT_A_SERVER:
-            ranks[index] = 1
+            ranks[index] = _rank_of_statement(row, telling)
         elif row.kind in LINE_KINDS:
             rank = _rank_of_line(rows, index, shared, usual)
             if rank is not None and (rank == 0 or index not in continued):
@@ -132,7 +140,26 @@ def _ranks(
         )
         ranks.update(dict.fromkeys(list(plain_lines), 6))
     ranks.update({index: 1 for index in done if index not in effects})
+    for index in summed_up - important - set(effects):
+        ranks.pop(index, None)
     return ranks
+
+
+def _telling(rows: Sequence[Row]) -> set[str]:
+    """Return the statements that count: on what several use and one writes, or done again."""
+    done = accesses(rows)
+    written = {one.name for one in done if one.writes}
+    users = {(one.name, one.actor) for one in done}
+    shared = {name for name in written if sum(1 for used, _ in users if used == name) > 1}
+    times = Counter(one.text for one in done if one.writes)
+    return {one.text for one in done if one.name in shared or times[one.text] > 1}
+
+
+def _rank_of_statement(row: Row, telling: set[str]) -> int:
+    if is_housekeeping(row):
+        return 6
+    text = words(row)
+    return 1 if text in telling or text.startswith(_ENDS_OF_TRANSACTIONS) else 2
 
 
 def _was_traced(rows: Sequence[Row], index: int) -> bool:

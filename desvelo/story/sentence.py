@@ -7,14 +7,17 @@ from collections.abc import Sequence
 
 from desvelo.failure import Failure
 from desvelo.schedule.decisions import ORDERS, SPLITS, THREAD_KINDS, Deviation
+from desvelo.story.cells import read_before_pause
 from desvelo.story.scene import BACKGROUND, SERVER, actor_of, and_list, later, place
 from desvelo.story.select import released
 from desvelo.story.shared import Clash, Use
-from desvelo.story.waits import Gift, Wait
+from desvelo.story.waits import Blocked, Gift, Wait
 from desvelo.world.trace import LINE_KINDS, Row
 from desvelo.world.values import shorten
 
 _MOST_DEVIATIONS = 3
+_MOST_WAITS = 6
+_AT_A_SERVER = re.compile(r"(?P<doing>.+) in (?P<session>.+ session \d+.*?) waits for (?P<whom>.+)")
 _SUBJECTS = {
     "arrive": "the start of {}",
     "deliver": "a message of {}",
@@ -109,9 +112,10 @@ def _pause(
     names: dict[str, str],
 ) -> str:
     """Say where a thread was paused, and who ran meanwhile."""
-    where = (
-        f" before {place(rows[start], names)}" if start is not None and rows[start].where else ""
-    )
+    where = ""
+    if start is not None and rows[start].where:
+        inside = read_before_pause(rows, rows[start])
+        where = f" {'inside' if inside else 'before'} {place(rows[start], names)}"
     last = len(rows) - 1 if end is None else end
     meanwhile = _meanwhile(rows[start : last + 1], actor, names) if start is not None else ""
     if meanwhile:
@@ -198,12 +202,17 @@ def clash_sentence(clash: Clash, names: dict[str, str]) -> str:
     return f"{second} {_saw(read, names)}, then {first} {wrote}; {still}{lost}."
 
 
-def wait_sentence(waits: Sequence[Wait], names: dict[str, str]) -> str:
-    """Say who holds what and waits for what, so that nobody can go on."""
-    if not waits:
-        return ""
-    parts = []
-    for wait in waits[:4]:
+def wait_sentence(
+    waits: Sequence[Wait], blocked: Sequence[Blocked], details: Sequence[str], names: dict[str, str]
+) -> str:
+    """Say who holds what and waits for what, so that nobody can go on.
+
+    ``waits`` are those of tasks, ``blocked`` those of threads; of the rest, statements at a
+    server, the ``details`` tell.
+    """
+    alone = len(waits) + len(blocked) == 1
+    parts = [_blocked(thread, names, alone=alone) for thread in blocked]
+    for wait in waits:
         where = place(wait.row, names)
         if wait.access is not None and wait.holder is not None:
             holder = wait.holder
@@ -212,9 +221,36 @@ def wait_sentence(waits: Sequence[Wait], names: dict[str, str]) -> str:
             parts.append(f"{_quoted(wait.actor)} waits at {where} for `{wait.access.path}`, {held}")
         else:
             parts.append(f"{_quoted(wait.actor)} waits at {where} for what nobody will ever do")
-    if len(waits) == 1:
+    if not parts:
+        return ""
+    statements = (_AT_A_SERVER.fullmatch(line) for line in details)
+    parts += [f"`{s['doing']}` ({s['session']}) waits for {s['whom']}" for s in statements if s]
+    more = len(parts) - _MOST_WAITS
+    if more > 0:
+        parts[_MOST_WAITS:] = [f"{more} more wait"]
+    if len(parts) == 1:
         return f"{parts[0]}."
     return f"{'; '.join(parts)}. None of them can go on."
+
+
+def _blocked(thread: Blocked, names: dict[str, str], *, alone: bool) -> str:
+    who = f"{_quoted(thread.actor)} waits"
+    at = f" at {_short_place(thread.where, names)}" if thread.where else ""
+    what = re.sub(
+        r" made at (.+:\d+)", lambda m: f" made at {_short_place(m[1], names)}", thread.what
+    )
+    said = f"{who}{at} for {what}"
+    if not thread.holder:
+        return f"{said}, which will never come" if alone else said
+    since = f" since {_short_place(thread.since, names)}" if thread.since else ""
+    if thread.holder == thread.actor:
+        return f"{said}, which it has held itself{since}"
+    return f"{said}, which {_quoted(thread.holder)} has held{since}"
+
+
+def _short_place(where: str, names: dict[str, str]) -> str:
+    file, _, line = where.rpartition(":")
+    return f"{names.get(file, file)}:{line}"
 
 
 def hang_sentence(rows: Sequence[Row], operations: Sequence[str], names: dict[str, str]) -> str:

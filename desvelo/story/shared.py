@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from desvelo.story.scene import actor_of
 from desvelo.world.trace import Access, Row
@@ -34,6 +34,8 @@ class Clash:
     first_write: Use
     second_write: Use | None
     goes_on: Row | None = None
+    key: str = ""
+    """The place that they use."""
 
     def indices(self) -> set[int]:
         """Return the rows that the clash consists of."""
@@ -91,6 +93,15 @@ def is_usual(clash: Clash, plain: Sequence[Row]) -> bool:
     return clash.pattern() in {other.pattern() for other in _clashes(plain)}
 
 
+def uses_until(rows: Sequence[Row], clash: Clash) -> list[int]:
+    """Return the rows that use the place of a clash, by whomever, until it is over.
+
+    Without them the value in the story would jump.
+    """
+    last = max(clash.indices())
+    return [use.index for use in uses_of(rows, clash.key) if use.index <= last]
+
+
 def _rank(clash: Clash, usual: set[tuple[str, ...]], failed: str) -> tuple[bool, bool, bool, int]:
     whose = failed in ("", clash.second_read.actor)
     test = clash.second_read.row.facts is not None and bool(clash.second_read.row.facts.test)
@@ -109,7 +120,7 @@ def _clashes(rows: Sequence[Row]) -> list[Clash]:
         uses = uses_of(rows, key)
         for position, write in enumerate(uses):
             if write.access.write:
-                found += _around(rows, uses, position)
+                found += [replace(one, key=key) for one in _around(rows, uses, position)]
     return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from desvelo.failure import failing_lines
 from desvelo.schedule.decisions import PREEMPTING
-from desvelo.story.cells import cell_text, deviation_text
+from desvelo.story.cells import cell_text, deviation_text, read_before_pause
 from desvelo.story.scene import (
     BACKGROUND,
     actor_of,
@@ -36,10 +36,12 @@ from desvelo.story.sentence import (
     timer_place,
     wait_sentence,
 )
-from desvelo.story.shared import find_clash, is_usual, shared_keys
+from desvelo.story.shared import find_clash, is_usual, shared_keys, uses_until
+from desvelo.story.statements import find_overlap, overlap_sentence
 from desvelo.story.table import WIDTH, Cell, fits, layout
 from desvelo.story.transactions import find_meeting, meeting_sentence
-from desvelo.story.waits import lost_gift, waits_at_end
+from desvelo.story.waits import blocked_at_end, lost_gift, waits_at_end
+from desvelo.world.trace import Row
 from desvelo.world.values import shorten
 
 if TYPE_CHECKING:
@@ -91,11 +93,20 @@ class _Story:
             # The plain order has it too and does not fail: it explains nothing.
             self._clash = None
         self._gift = lost_gift(self._rows)
-        deadlock = self._failure is not None and self._failure.kind == "deadlock"
-        self._waits = waits_at_end(self._rows, outcome.operations) if deadlock else []
+        self._overlap = find_overlap(self._rows)
+        if self._overlap is not None and finding.deviations:
+            usual_overlap = find_overlap(self._plain)
+            if usual_overlap is not None and usual_overlap.pattern() == self._overlap.pattern():
+                self._overlap = None
+        stuck = self._failure if self._deadlocked() else None
+        self._blocked = blocked_at_end(stuck.details, self._rows) if stuck is not None else []
+        told = {thread.actor for thread in self._blocked}
+        tasks = [name for name in outcome.operations if name not in told]
+        self._waits = waits_at_end(self._rows, tasks) if stuck is not None else []
 
     def text(self) -> str:
-        head = [self._short(self._finding.summary()), self._operations()]
+        summary = self._short(self._finding.summary())
+        head = [shorten(summary, WIDTH), self._operations()]
         foot = [self._sentences(), self._label()]
         around = sum(len(block.splitlines()) + 1 for block in (*head, *foot) if block)
         # Three lines go to the heading of the table, its legend and what is left out.
@@ -105,6 +116,9 @@ class _Story:
 
     def _stuck(self) -> bool:
         return self._failure is not None and self._failure.kind in ("deadlock", "hang")
+
+    def _deadlocked(self) -> bool:
+        return self._failure is not None and self._failure.kind == "deadlock"
 
     # the operations and the failure
 
@@ -177,10 +191,10 @@ class _Story:
 
     def _chosen(self, limit: int | None = None) -> list[Chosen]:
         important = set(self._clash.indices()) if self._clash is not None else set()
-        for wait in self._waits:
-            important.add(self._rows.index(wait.row))
-            if wait.holder is not None:
-                important.add(self._rows.index(wait.holder.row))
+        ends = {id(row) for row in self._ends_of_waits()}
+        important |= {index for index, row in enumerate(self._rows) if id(row) in ends}
+        if self._overlap is not None:
+            important |= self._overlap.indices()
         if self._gift is not None:
             important |= self._gift.indices()
         failure = self._failure
@@ -195,12 +209,27 @@ class _Story:
             )
         )
         options = {} if limit is None else {"limit": limit}
-        return select(self._rows, self._plain, important=important, plumbing=plumbing, **options)
+        telling = uses_until(self._rows, self._clash) if self._clash is not None else ()
+        return select(
+            self._rows,
+            self._plain,
+            important=important,
+            telling=telling,
+            plumbing=plumbing,
+            **options,
+        )
+
+    def _ends_of_waits(self) -> list[Row]:
+        """Return where those wait who never go on, and where what they wait for was taken."""
+        rows = [wait.row for wait in self._waits]
+        rows += [wait.holder.row for wait in self._waits if wait.holder is not None]
+        rows += [row for one in self._blocked for row in (one.row, one.got) if row is not None]
+        return rows
 
     def _cells(self, chosen: Sequence[Chosen], lanes: Sequence[str]) -> list[Cell]:
         cells: list[Cell] = []
         deviations = {str(d.key): d for d in self._finding.schedule.deviations}
-        waiting = {id(wait.row) for wait in self._waits}
+        waiting = {id(wait.row) for wait in self._waits} | {id(one.row) for one in self._blocked}
         homes = self._homes()
         now = chosen[0].row.time_ns
         for item in chosen:
@@ -217,6 +246,7 @@ class _Story:
                     place(row, self._names)
                     if paused
                     else timer_place(known, self._rows, self._names),
+                    read_before_pause(self._rows, row) if paused else "",
                 )
             else:
                 text = cell_text(row, self._names, self._shared)
@@ -273,8 +303,8 @@ class _Story:
         failure, names, rows = self._failure, self._names, self._rows
         operations = self._outcome.operations
         parts = [how_it_came(self._finding.schedule.deviations, rows, operations, names)]
-        if failure is not None and failure.kind == "deadlock" and self._waits:
-            parts.append(wait_sentence(self._waits, names))
+        if failure is not None and failure.kind == "deadlock" and (self._waits or self._blocked):
+            parts.append(wait_sentence(self._waits, self._blocked, failure.details, names))
         elif failure is not None and failure.kind == "hang":
             parts.append(hang_sentence(rows, operations, names))
         elif failure is not None and failure.kind == "leak":
@@ -287,6 +317,8 @@ class _Story:
                 parts.append(gift_sentence(self._gift, names))
             elif self._clash is not None:
                 parts.append(clash_sentence(self._clash, names))
+            elif self._overlap is not None:
+                parts.append(overlap_sentence(self._overlap))
             if failure is not None:
                 parts.append(raise_sentence(failure, rows, names))
         text = " ".join(part for part in parts if part)

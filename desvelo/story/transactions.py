@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from desvelo.story.scene import BACKGROUND, actor_of
+from desvelo.story.statements import STATEMENTS
 from desvelo.world.trace import LINE_KINDS, Row
 
+_OF_A_JOB = STATEMENTS | LINE_KINDS | {"setting"}
 _STATEMENT = re.compile(r"\.execute(many|script)?\(")
 _RAN = re.compile(
     r"^(?P<name>.+?) \((?P<place>[^()]*:\d+)\) (?P<outcome>returns|raises) ?(?P<value>.*)$"
@@ -101,11 +103,29 @@ def meeting_sentence(meeting: Meeting) -> str:
     return f"{said}."
 
 
+def folded(rows: Sequence[Row]) -> set[int]:
+    """Return the statements that the row of their transaction sums up."""
+    return {index for one in transactions(rows) for index in _statements_of(rows, one.index)}
+
+
 def _ran_statements(rows: Sequence[Row], index: int) -> bool:
     """Tell whether the lines directly above a job, which it ran, have a statement among them."""
-    for above in reversed(rows[:index]):
-        if above.kind not in LINE_KINDS or above.lane != rows[index].lane:
-            return False
-        if _STATEMENT.search(above.text):
-            return True
-    return False
+    return bool(_statements_of(rows, index)) or any(
+        _STATEMENT.search(rows[above].text) for above in _directly_above(rows, index)
+    )
+
+
+def _statements_of(rows: Sequence[Row], index: int) -> list[int]:
+    return [above for above in _directly_above(rows, index) if rows[above].kind in STATEMENTS]
+
+
+def _directly_above(rows: Sequence[Row], index: int) -> list[int]:
+    """Return the rows of a job: those of its lane above the row that sums it up."""
+    lane = rows[index].lane
+    found = []
+    for above in range(index - 1, -1, -1):
+        row = rows[above]
+        if row.lane != lane or row.kind not in _OF_A_JOB:
+            break
+        found.append(above)
+    return found

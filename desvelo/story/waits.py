@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,76 @@ class Wait:
     row: Row
     access: Access | None
     holder: Hold | None
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """A thread that waits at the end, in the words of who keeps the locks."""
+
+    actor: str
+    where: str
+    """``file.py:12``, or empty when it is not known."""
+    what: str
+    holder: str
+    """The thread that has what it waits for, or empty."""
+    since: str
+    """Where the holder got it."""
+    row: Row | None
+    """Its statement, when there is a row of it."""
+    got: Row | None
+    """The statement with which the holder got it."""
+
+
+_STANDS = re.compile(
+    r"(?P<actor>.+?) waits at (?:an unknown line|(?P<where>.+?:\d+) in \S+) for (?P<what>.+)"
+)
+_HELD = re.compile(r"(?P<what>.+?), held by (?P<holder>.+?)(?: since (?P<since>\S.*:\d+))?")
+
+
+def blocked_at_end(details: Sequence[str], rows: Sequence[Row]) -> list[Blocked]:
+    """Return the threads that a deadlock's details name, each with its row in the trace.
+
+    What a thread waits for is not guessed from its statement: the same words may mean another
+    lock in every thread, and waiting for a notification gives the lock back.
+
+    >>> waits = "a waits at s.py:8 in eat for the lock made at s.py:4, held by b since s.py:7"
+    >>> blocked = blocked_at_end([waits], [])[0]
+    >>> blocked.what, blocked.holder, blocked.since
+    ('the lock made at s.py:4', 'b', 's.py:7')
+    """
+    found: list[Blocked] = []
+    taken: list[Row] = []
+    for line in details:
+        stands = _STANDS.fullmatch(line)
+        if stands is None:
+            continue
+        what, holder, since = stands["what"], "", ""
+        held = _HELD.fullmatch(what)
+        if held is not None:
+            what, holder, since = held["what"], held["holder"], held["since"] or ""
+        where = stands["where"] or ""
+        row = _statement_at(rows, stands["actor"], where, taken)
+        if row is not None:
+            taken.append(row)
+        got = _statement_at(rows, holder, since, []) if since else None
+        found.append(Blocked(stands["actor"], where, what, holder, since, row, got))
+    return found
+
+
+def _statement_at(rows: Sequence[Row], actor: str, where: str, taken: Sequence[Row]) -> Row | None:
+    """Return the last row of a thread at a line, the rows of other threads left out."""
+    there = [
+        row
+        for row in reversed(rows)
+        if row.facts is not None
+        and row.where == where
+        and row.facts.kind != "exit"
+        and not any(row is other for other in taken)
+    ]
+    # The thread of a pool works in the name of whoever asked for the job.
+    own = [row for row in there if row.lane in (actor, actor.partition(">")[0])]
+    others = [row for row in there if row.facts is not None and row.facts.suspended]
+    return next(iter(own), None) or (next(iter(others), None) if ">" in actor else None)
 
 
 def holds_at_end(rows: Sequence[Row]) -> list[Hold]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import ast
 import dis
 import functools
+import re
 import sys
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ class _Call:
     """One call of a function of the target: where it is and what it saw there."""
 
     __slots__ = (
-        "again", "before", "done", "leaving", "number", "raised", "row", "statement"
+        "again", "before", "done", "leaving", "number", "raised", "row", "statement", "unread"
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
@@ -64,6 +65,8 @@ class _Call:
         """Whether the statement is to begin once more when its thread goes on."""
         self.leaving = False
         """Whether the statement is a ``with`` that is on its way out."""
+        self.unread: frozenset[str] = frozenset()
+        """What the statement had not read yet when its thread stopped in the middle of it."""
 
 
 class _Place:
@@ -181,6 +184,10 @@ class LineTracer:
             self._finish(call, frame, statement)
             call.done = True
             return True
+        loaded = _loaded_so_far(frame) if frame.f_trace_opcodes else None
+        if loaded is not None:
+            self._leave_unread(call, loaded)
+            return False
         last = next((i for i in range(len(trace.rows) - 1, -1, -1) if _is_of_code(trace, i)), -1)
         if call.row < 0 or call.row != last or trace.rows[last].kind != "line":
             return False
@@ -189,6 +196,23 @@ class LineTracer:
         call.row = -1
         call.again = True
         return True
+
+    def _leave_unread(self, call: _Call, loaded: Collection[str]) -> None:
+        """Take from a statement's row what it has not read yet: the rest of it will read that."""
+        if call.row < 0 or self._world.trace is None:
+            return
+        row = self._world.trace.rows[call.row]
+        assert row.facts is not None
+        read = tuple(a for a in row.facts.accesses if a.write or _last_step(a.path) in loaded)
+        call.unread = frozenset(a.path for a in row.facts.accesses if a not in read)
+        # ``n += 1`` names its target once, and reads it before it writes it.
+        read += tuple(
+            _access(path, place, write=False)
+            for path, place, _ in call.before
+            if path.stored and _last_step(path.text) in loaded and _adds_to(row.text, path.text)
+        )
+        facts = replace(row.facts, accesses=read)
+        self._world.trace.rows[call.row] = replace(row, facts=facts)
 
     def thread_goes_on(self, frame: FrameType | None) -> None:
         """Look again at what the calls of a thread use: others may have changed it."""
@@ -213,6 +237,7 @@ class LineTracer:
         call.statement = statement
         call.raised = ""
         call.row = -1
+        call.unread = frozenset()
         call.before = [] if call.leaving else self._look(frame, statement)
         if statement.kind == "silent":
             return
@@ -231,10 +256,10 @@ class LineTracer:
             function=code.co_name,
             kind=statement_kind,
             accesses=tuple(
-                _access(path, place, write=False) for path, place, _ in call.before if path.loaded
-            )
-            if kind == "line"
-            else (),
+                _access(path, place, write=False)
+                for path, place, _ in call.before
+                if path.loaded and (kind == "line" or path.text in call.unread)
+            ),
             condition=statement.condition,
             target=statement.target,
             awaits=statement.awaits and not leaving,
@@ -386,6 +411,51 @@ class LineTracer:
 
 def _is_of_code(trace: Trace, index: int) -> bool:
     return trace.rows[index].kind in LINE_KINDS
+
+
+def _loaded_so_far(frame: FrameType) -> frozenset[str] | None:
+    """Return what a line has read when it is stopped between two instructions of it.
+
+    Returns nothing when nothing that others see has happened in it yet.
+    """
+    from desvelo.world.threads.lines import shared_offsets
+
+    code, stopped = frame.f_code, frame.f_lasti
+    start = stopped
+    for first, end, line in reversed(list(code.co_lines())):
+        if first <= start and (line == frame.f_lineno or first <= stopped < end):
+            if line != frame.f_lineno:
+                break
+            start = first
+        elif first < start:
+            break
+    shared = shared_offsets(code)
+    done = [
+        instruction
+        for instruction in dis.get_instructions(code)
+        if start <= instruction.offset < stopped
+    ]
+    if not any(instruction.offset in shared for instruction in done):
+        return None
+    return frozenset(
+        "[]" if instruction.opname == "BINARY_SUBSCR" else str(instruction.argval)
+        for instruction in done
+        if instruction.opname == "BINARY_SUBSCR" or instruction.opname.startswith("LOAD_")
+    )
+
+
+def _adds_to(statement: str, path: str) -> bool:
+    """Tell an assignment such as ``n += 1`` from a plain one."""
+    return re.match(rf"{re.escape(path)} [^\s=]+= ", statement) is not None
+
+
+def _last_step(path: str) -> str:
+    """Return the name of the attribute that a path ends with, or ``[]`` for an item.
+
+    >>> _last_step("self.stock.count"), _last_step("self.rows[key]")
+    ('count', '[]')
+    """
+    return "[]" if path.endswith("]") else path.rpartition(".")[2]
 
 
 def _runs_once(code: CodeType) -> bool:

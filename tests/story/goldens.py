@@ -25,14 +25,20 @@ GOLDEN = HERE / "golden"
 
 SCHEDULES = {
     "deadlock": [("admit", "arrive", 0, 16)],
+    "full_cache": [("b", "pause", 2, 1)],
+    "full_pool": [],
     "hang": [("worker", "arrive", 0, 16)],
     "late_answer": [("price_then_stock", "timer", 0, 1)],
+    "lost_row": [("one", "pause", 7, 1)],
     "lost_slot": [
         ("impatient", "arrive", 0, 8),
         ("upload", "timer", 0, 1),
         ("impatient", "timer", 0, 1),
     ],
     "lost_update": [("deposit", "arrive", 0, 20)],
+    "lost_wakeup": [("waiter", "pause", 2, 1)],
+    "three_forks": [("p0", "pause", 2, 4), ("p1", "pause", 0, 1)],
+    "torn_line": [("a", "pause", 2, 1)],
     "unclosed_session": [("download", "deliver", 1, 12)],
     "webhook": [("first", "answer", 0, 1200)],
     "webhook_early": [("second", "timer", 0, 1)],
@@ -46,7 +52,7 @@ def story(name: str) -> str:
     scenario = load_scenario(str(SCENARIOS / f"{FILES.get(name, name)}.py"))
     deviations = [Deviation(Key(*key), value) for *key, value in SCHEDULES[name]]
     schedule = Schedule(deviations)
-    settings = Settings(max_polls=2000, trace_files=is_own_code)
+    settings = Settings(max_polls=2000, trace_files=is_own_code, granularity=scenario.granularity)
     with Boundary(), young_garbage_only():
         execute(scenario, Fifo(), settings)
         outcome = execute(scenario, Recorded(schedule.values()), settings, trace=True)
