@@ -33,6 +33,10 @@ class ServerGone(TargetError):
     """
 
 
+class ServerRefused(DesveloError):
+    """A real server's answer to a request of ours, such as to empty a table, was an error."""
+
+
 class FindingFileError(DesveloError):
     """A finding file cannot be used: truncated, of a newer schema, or not a finding."""
 
@@ -73,6 +77,10 @@ class WorldStuck(DesveloError):
 
 class StepLimitReached(DesveloError):
     """The execution went on beyond the bound on its number of loop iterations."""
+
+
+class TimeIsUp(DesveloError):
+    """An execution that had not ended when the time of the search was over, and is not judged."""
 
 
 def _tell(error: DesveloError) -> None:

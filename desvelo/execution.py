@@ -11,19 +11,21 @@ from typing import Any
 from desvelo.errors import (
     DesveloError,
     OutsideWorldError,
+    ServerRefused,
     StepLimitReached,
     TargetError,
+    TimeIsUp,
     UnsupportedInWorld,
     UsageError,
     WorldStuck,
 )
-from desvelo.failure import Deadlock, Failure, Hang, failure_of, site_of, waiting_at
+from desvelo.failure import Deadlock, Failure, Hang, failure_of, site_of
+from desvelo.oracle.deadlock import deadlock, hang
 from desvelo.oracle.leaks import leak_from_loop, left_open
 from desvelo.scenario import Scenario
 from desvelo.schedule.decisions import Decider, Recorder, Schedule
 from desvelo.world import MAX_POLLS, Operation, Trace, World
 from desvelo.world.kernel import Kernel
-from desvelo.world.threads.blocked import stands_at, waits_for
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ class Settings:
     leaks: bool = True
     max_polls: int = MAX_POLLS
     trace_files: Callable[[str], bool] | None = field(default=None, compare=False)
+    """Whose lines a story shows."""
     kernel: Kernel | None = field(default=None, compare=False)
     """With one, a single execution on kernel sockets."""
-    """Whose lines a story shows."""
     switch_files: Callable[[str], bool] | None = field(default=None, compare=False)
     """Whose lines are switch points of threads."""
     granularity: str = "line"
@@ -74,11 +76,13 @@ def execute(
     seed: int = 0,
     only: Collection[str] | None = None,
     trace: bool = False,
+    until: float | None = None,
 ) -> Outcome:
     """Run a scenario once and judge it.
 
     ``only`` restricts it to some of its operations. Raises `TargetError` when the scenario
-    cannot be set up or asks for what the world does not have.
+    cannot be set up or asks for what the world does not have, and `TimeIsUp` when it has not
+    ended at ``until``, as `time.perf_counter` tells it.
     """
     recorder = Recorder(policy, keep_kinds=trace)
     world = World(
@@ -94,10 +98,16 @@ def execute(
         granularity=settings.granularity,
         switch_files=settings.switch_files,
         servers=scenario.servers,
+        until=until,
     )
     try:
         run = _Run(scenario, world, settings, only)
         failure = run.failure()
+        if world.cut_short:
+            raise TimeIsUp(
+                f"still running after {world.selector.polls} {world.rounds}"
+                + (f" and {world.threads.points} switch points" if world.threads.points else "")
+            )
         kept = world.trace
         return Outcome(
             recorder.schedule(seed),
@@ -150,7 +160,8 @@ class _Run:
         try:
             state = world.call(scenario.setup)
             self._refuse_coroutine("setup", state)
-            world.settle()
+            if scenario.runtime != "threads":
+                world.settle()
             calls = world.call(scenario.operations, state)
         except DesveloError as error:
             if isinstance(error, WorldStuck):
@@ -165,6 +176,10 @@ class _Run:
             if isinstance(error, (UnsupportedInWorld, OutsideWorldError)):
                 raise TargetError(
                     f"scenario {scenario.name!r} cannot run in the simulated world: {error}"
+                ) from error
+            if isinstance(error, ServerRefused):
+                raise TargetError(
+                    f"scenario {scenario.name!r}: setup() failed at {site_of(error)}: {error}"
                 ) from error
             raise
         except Exception as error:
@@ -181,7 +196,7 @@ class _Run:
     def _operate(self, state: Any) -> Failure | None:
         world = self._world
         before = world.selector.polls
-        world.deciding = True
+        world.begin_to_decide()
         operations = [world.start(name, call) for name, call in self._calls.items()]
         del self._calls
         try:
@@ -189,7 +204,7 @@ class _Run:
         except WorldStuck:
             return deadlock(operations, self._world)
         except StepLimitReached as error:
-            return hang(operations, error)
+            return hang(operations, error, world)
         finally:
             world.deciding = False
             self.polls = world.selector.polls - before
@@ -265,56 +280,6 @@ def loop_failure(context: dict[str, Any], *, leaks: bool) -> Failure | None:
         return failure_of(error, "loop")
     message = str(context.get("message", "the loop reported an error"))
     return Failure("error", RuntimeError(message), message.partition(":")[0], "loop")
-
-
-def deadlock(operations: list[Operation], world: World | None = None) -> Failure:
-    """Say who waits where when nothing can happen any more."""
-    waiting = [operation for operation in operations if not operation.done]
-    lines = [_standing(operation) for operation in waiting]
-    if world is not None:
-        # Threads that the operations started and wait for may be the ones that are stuck.
-        named = {operation.name for operation in waiting}
-        lines += [
-            f"{thread.name} waits at {stands_at(thread)} for {waits_for(thread)}"
-            for thread in world.threads.alive
-            if thread.wait is not None
-            and thread.name not in named
-            and not thread.daemon
-            and any(thread.name.startswith(f"{name}>") for name in named)
-        ]
-        if world.bridge is not None:
-            lines += world.bridge.waits()
-    return Failure(
-        "deadlock",
-        Deadlock(f"nothing can happen any more: {'; '.join(lines)}"),
-        "deadlock",
-        waiting[0].name if waiting else "",
-        tuple(lines),
-    )
-
-
-def _standing(operation: Operation) -> str:
-    if operation.task is not None:
-        return f"{operation.name} waits at {waiting_at(operation.task)}"
-    if operation.thread is not None:
-        thread = operation.thread
-        return f"{operation.name} waits at {stands_at(thread)} for {waits_for(thread)}"
-    return f"{operation.name} has not started"
-
-
-def hang(operations: list[Operation], limit: StepLimitReached) -> Failure:
-    """Say who is still running when the bound on iterations is reached."""
-    lines = []
-    for operation in operations:
-        if operation.done:
-            continue
-        if operation.task is not None:
-            lines.append(f"{operation.name} is at {waiting_at(operation.task)}")
-        elif operation.thread is not None:
-            what = waits_for(operation.thread)
-            tail = f" and waits for {what}" if what else ""
-            lines.append(f"{operation.name} is at {stands_at(operation.thread)}{tail}")
-    return Failure("hang", Hang(f"{limit}: {'; '.join(lines)}"), "hang", "", tuple(lines))
 
 
 def failed_operation(operations: list[Operation]) -> Failure | None:

@@ -12,27 +12,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from desvelo.errors import UsageError
+from desvelo.errors import TargetError, TimeIsUp, UsageError
 from desvelo.execution import Outcome, Settings, execute
 from desvelo.failure import Failure, Nondeterminism
 from desvelo.finding.confirmation import THREADS, confirm
+from desvelo.finding.files import check_folder
 from desvelo.finding.finding import Finding
 from desvelo.finding.shrink import MAX_SECONDS, Attempt, Minimum, Shrinker
 from desvelo.finding.source import source_hash
+from desvelo.finding.sufficient import Plainly, Sufficient
 from desvelo.scenario import Scenario, load_scenario
-from desvelo.schedule.decisions import Schedule, keys_of
+from desvelo.schedule.decisions import Decider, Schedule, keys_of
 from desvelo.schedule.policy import (
     Fifo,
     Interruptible,
     Recorded,
     Scale,
-    Sequential,
     make_policy,
 )
 from desvelo.story.story import tell
-from desvelo.world import MODES
+from desvelo.world import MAX_POLLS, MODES
 from desvelo.world.boundary import Boundary
 from desvelo.world.kernel import Kernel
+from desvelo.world.threads.baton import POINTS_PER_POLL
 from desvelo.world.threads.lines import GRANULARITIES
 from desvelo.world.threads.where import files_to_switch_in
 from desvelo.world.tracing import is_own_code
@@ -40,6 +42,15 @@ from desvelo.world.tracing import is_own_code
 FULL_COLLECTION_EVERY = 20
 """Executions between two collections; with all else frozen one is cheap, and without it the
 tasks of past worlds pile up and slow the next ones down."""
+
+PATIENCE = 4.0
+"""Seconds that the last execution of a search may take beyond its time."""
+
+BRIEFER = 50
+"""By how much the bound on iterations is lowered once an execution has been seen to hang."""
+
+LEAST_SHRINKING = 2.0
+"""Seconds that a hang is shrunk for, when it was seen at the end of a search."""
 
 OTHER_LUCK_EVERY = 4
 """One execution of so many sees other random numbers than the plain run did."""
@@ -101,6 +112,8 @@ def explore(
     ('race', 0, ['one', 'two'])
     """
     check_options(max_seconds, max_executions, policy, mode, seed)
+    if save is not None:
+        check_folder(Path(save))
     if granularity is not None and granularity not in GRANULARITIES:
         raise UsageError(f"granularity is {granularity!r}; it is one of {', '.join(GRANULARITIES)}")
     if isinstance(scenario, str):
@@ -220,9 +233,9 @@ class _Exploration:
         self._started = 0.0
         self._warned = False
         self._sequential_is_sound = True
-        self._luck = 0
-        """The seed of the world in which the failure was found."""
         self._max_seconds = MAX_SECONDS
+        self._plain: Outcome | None = None
+        """What plain order did, when it ended well."""
 
     def run(
         self,
@@ -234,7 +247,9 @@ class _Exploration:
         self._started = time.perf_counter()
         self._max_seconds = max_seconds
         # The first run of a process imports and caches; it is not like the others.
-        self._execute_fifo()
+        warming = self._execute_fifo(until=self._end_of_patience())
+        if _hangs(warming):
+            self._settings = self._briefly()
         first = self._execute_fifo(trace=True)
         second = self._execute_fifo(trace=True)
         progress.executions = 1
@@ -246,6 +261,7 @@ class _Exploration:
             return self._nondeterministic(first, second, progress)
         if first.failure is not None:
             return self._found(first, progress)
+        self._plain = first
         scale = self._measured(first)
         gc.freeze()
         schedules: set[Schedule] = {first.schedule}
@@ -261,7 +277,20 @@ class _Exploration:
             seed = self._seed * 1_000_003 + progress.executions
             policy = make_policy(self._policy, seed, scale)
             luck = seed & 0x7FFFFFFF if progress.executions % OTHER_LUCK_EVERY == 0 else 0
-            outcome = execute(self._scenario, policy, self._settings, seed=luck)
+            try:
+                outcome = execute(
+                    self._scenario,
+                    policy,
+                    self._settings,
+                    seed=luck,
+                    until=self._end_of_patience(),
+                )
+            except TimeIsUp as late:
+                sys.stderr.write(
+                    f"desvelo: the last execution was {late} when the time was up; it may be "
+                    "one that never ends: give more seconds to see\n"
+                )
+                return None
             progress.executions += 1
             self._warn(outcome)
             if outcome.failure is not None:
@@ -278,8 +307,31 @@ class _Exploration:
             points = execute(self._scenario, Interruptible(), self._settings).points
         return scale_of(plain, self._settings, threads=threads, points=points)
 
-    def _execute_fifo(self, *, trace: bool = False) -> Outcome:
-        outcome = execute(self._scenario, Fifo(), self._settings, seed=0, trace=trace)
+    def _end_of_patience(self) -> float:
+        """When an execution that was begun in time must have ended."""
+        return self._started + self._max_seconds + PATIENCE
+
+    def _briefly(self) -> Settings:
+        """Return settings by which a hang shows sooner than it is proven.
+
+        The bound stays well above what plain order needs, where that is known.
+        """
+        full = self._settings.max_polls
+        needed = 0
+        if self._plain is not None:
+            needed = max(self._plain.polls, self._plain.points // POINTS_PER_POLL)
+        return replace(self._settings, max_polls=min(full, full // BRIEFER + 4 * needed))
+
+    def _execute_fifo(self, *, trace: bool = False, until: float | None = None) -> Outcome:
+        try:
+            outcome = execute(
+                self._scenario, Fifo(), self._settings, seed=0, trace=trace, until=until
+            )
+        except TimeIsUp as late:
+            raise TargetError(
+                f"scenario {self._scenario.name!r} in plain order is {late} when the time is up; "
+                "give more seconds to see whether it ever ends"
+            ) from late
         gc.collect()
         return outcome
 
@@ -297,6 +349,9 @@ class _Exploration:
         progress.seconds = seconds = time.perf_counter() - self._started
         assert outcome.failure is not None
         best = Minimum(outcome.operations, outcome.schedule, outcome.failure)
+        proven, full = replace(best), self._settings
+        if outcome.failure.kind == "hang" and self._plain is not None:
+            self._settings = self._briefly()
         early = self._finding(best, outcome, progress.executions, seconds)
         self._write(early)
         one, two = self._repeat(best), self._repeat(best)
@@ -306,20 +361,30 @@ class _Exploration:
             or _differ(one, two)
         ):
             return self._nondeterministic(one, two, progress, outcome.failure)
-        self._luck = best.schedule.seed
+        if _hangs(one):
+            # The rest lies beyond the bound that all runs have from here on.
+            best.schedule = proven.schedule = one.schedule
+        sufficient = Sufficient(self._plainly(best.schedule.seed), best.operations, best.failure)
         try:
-            self._sequential_is_sound = self._sound(best.operations)
+            self._sequential_is_sound = sufficient.sequential_is_sound()
             seconds_left = min(MAX_SECONDS, max(1.0, self._max_seconds))
+            if outcome.failure.kind == "hang":
+                seconds_left = min(seconds_left, max(LEAST_SHRINKING, self._max_seconds - seconds))
             best = Shrinker(
-                self._attempt, best, sound=self._may_drop_to, max_seconds=seconds_left
+                self._attempt, best, sound=sufficient, max_seconds=seconds_left
             ).shrink()
         except KeyboardInterrupt:
             # The finding is worth more than the wish to be gone at once.
             pass
+        if outcome.failure.kind == "hang" and not self._is_proven(best, proven, full):
+            best = proven
         final = self._repeat(best)
         again = self._repeat(best)
         if final.failure is None or _differ(final, again):
             return self._nondeterministic(final, again, progress, best.failure)
+        if _hangs(final):
+            # It says how far it went, which is less far now.
+            best.failure = final.failure
         finding = self._finding(best, final, progress.executions, seconds)
         finding.story_text = tell(
             finding, final, self._fifo_trace(best.operations, best.schedule.seed)
@@ -330,6 +395,24 @@ class _Exploration:
             confirm(finding, best.failure, lambda kernel: self._repeat(best, kernel)).mark(finding)
         self._write(finding, replacing=early)
         return finding
+
+    def _is_proven(self, best: Minimum, proven: Minimum, full: Settings) -> bool:
+        """Tell whether a shrunk hang goes on up to the full bound as well."""
+        if (best.operations, best.schedule) == (proven.operations, proven.schedule):
+            return True
+        full = replace(full, max_polls=MAX_POLLS)
+        try:
+            outcome = execute(
+                self._scenario,
+                Recorded(best.schedule.values()),
+                full,
+                seed=best.schedule.seed,
+                only=best.operations,
+                until=max(self._end_of_patience(), time.perf_counter() + 1.0),
+            )
+        except TimeIsUp:
+            return False
+        return _hangs(outcome)
 
     def _attempt(self, operations: tuple[str, ...], schedule: Schedule) -> Attempt:
         outcome = execute(
@@ -346,17 +429,15 @@ class _Exploration:
             outcome.polls,
         )
 
-    def _sound(self, operations: tuple[str, ...]) -> bool:
-        """Tell whether the operations end well one after the other."""
-        return (
-            execute(
-                self._scenario, Sequential(), self._settings, seed=self._luck, only=operations
-            ).failure
-            is None
-        )
+    def _plainly(self, seed: int) -> Plainly:
+        """Return what runs some operations in an order that was said, in one world's luck."""
 
-    def _may_drop_to(self, operations: tuple[str, ...]) -> bool:
-        return not self._sequential_is_sound or self._sound(operations)
+        def run(operations: tuple[str, ...], policy: Decider) -> Failure | None:
+            return execute(
+                self._scenario, policy, self._settings, seed=seed, only=operations
+            ).failure
+
+        return run
 
     def _kinds(self, operations: tuple[str, ...], schedule: Schedule) -> list[tuple[str, str]]:
         if schedule.deviations:
@@ -414,7 +495,12 @@ class _Exploration:
                 "seed": self._seed,
                 "trace": list(self._trace),
                 "granularity": self._settings.granularity,
-            },
+            }
+            | (
+                {"max_polls": self._settings.max_polls}
+                if self._settings.max_polls != MAX_POLLS
+                else {}
+            ),
             inputs=list(best.operations),
             source=source_hash(self._scenario.file),
             trace_rows=rows_of(outcome),
@@ -452,9 +538,20 @@ class _Exploration:
     def _write(self, finding: Finding, *, replacing: Finding | None = None) -> None:
         if self._save is None:
             return
-        path = finding.save(self._save)
-        finding.command = f"desvelo replay {path}"
-        finding.save(path)
+        try:
+            path = finding.save(self._save)
+            finding.command = f"desvelo replay {path}"
+            finding.save(path)
+        except OSError as error:
+            # The finding is told all the same, and what has been saved of it is kept.
+            kept = replacing.path if replacing is not None else None
+            finding.path = kept
+            finding.command = f"desvelo replay {kept}" if kept is not None else ""
+            sys.stderr.write(
+                f"desvelo: the finding could not be saved in {self._save}: {error.strerror}\n"
+            )
+            self._save = None
+            return
         if replacing is not None and replacing.path is not None and replacing.path != path:
             replacing.path.unlink(missing_ok=True)
 
@@ -475,6 +572,10 @@ def scale_of(
         threads=threads,
         points=points,
     )
+
+
+def _hangs(outcome: Outcome) -> bool:
+    return outcome.failure is not None and outcome.failure.kind == "hang"
 
 
 def _differ(one: Outcome, two: Outcome) -> bool:

@@ -26,6 +26,8 @@ class Failure:
     where: str = ""
     """Which part of the execution: an operation's name, ``check``, ``teardown``, ``loop``."""
     details: tuple[str, ...] = field(default=())
+    circular: bool = False
+    """A deadlock in which all who wait do so for what one of them has."""
 
     def identity(self) -> tuple[str, str, str]:
         """Return what must survive shrinking: kind, type and site, not the message."""
@@ -36,8 +38,18 @@ class Failure:
         text = str(self.error).strip().splitlines()
         message = text[0] if text else ""
         if self.kind in _NAMED_BY_KIND and message:
-            return message
+            return headline(message)
         return f"{type(self.error).__name__}: {message}" if message else type(self.error).__name__
+
+
+def headline(message: str) -> str:
+    """Return what a deadlock's message says first, without who waits where for what.
+
+    >>> headline("a and b wait for each other: a waits at s.py:3 in first; ...")
+    'a and b wait for each other'
+    """
+    found = re.match(r".+? wait for (?:each other|ever)(?=: )", message)
+    return found.group() if found is not None else message
 
 
 class Deadlock(Exception):

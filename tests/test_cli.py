@@ -88,6 +88,33 @@ def run(*arguments):
 # explore
 
 
+@pytest.mark.parametrize("place", ["/proc/nothing", "visits.py/below"])
+def test_a_folder_that_cannot_be_written_is_told_before_the_search(scenario, capsys, place):
+    file = scenario("def operations(state):\n    raise SystemExit('it was run')\n")
+    assert run("explore", file, "--save", place) == cli.USAGE
+    said = capsys.readouterr().err
+    assert f"findings cannot be saved in {place}: " in said
+    assert len(said.splitlines()) == 1
+
+
+def test_looking_whether_a_folder_can_be_written_leaves_nothing_behind(scenario):
+    assert run("explore", scenario(CORRECT), "--save", "a/b", "--max-executions", 2) == cli.NOTHING
+    assert not Path("a").exists()
+
+
+def test_a_finding_that_cannot_be_saved_is_told_all_the_same(scenario, capsys, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("desvelo.finding.finding.write_whole", full)
+    assert run("explore", scenario(RACE), "--seed", 1) == cli.FOUND
+    told = capsys.readouterr()
+    said = "the finding could not be saved in .desvelo/findings: No space left on device"
+    assert told.err.count(said) == 1
+    assert told.out.startswith("race: AssertionError: it is [1]")
+    assert "Run it again:" not in told.out
+
+
 def test_a_finding_is_told_saved_and_can_be_replayed(scenario, capsys):
     assert run("explore", scenario(RACE), "--seed", 1) == cli.FOUND
     out, err = capsys.readouterr()

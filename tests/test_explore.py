@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import subprocess
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from desvelo import explore
+from desvelo import exploration, explore
 from desvelo.errors import TargetError, UsageError
 from desvelo.exploration import Progress
+from desvelo.finding.export import as_test
 from desvelo.finding.shrink import Shrinker
 
 ROOT = Path(__file__).parent.parent
@@ -429,3 +431,95 @@ def test_a_set_up_that_spins_is_named():
 
     with pytest.raises(TargetError, match="never comes to rest"):
         explore(Spinning, max_seconds=10)
+
+
+class Spins:
+    """It never ends."""
+
+    runtime = "threads"
+
+    def setup(self):
+        return {"stop": False}
+
+    def operations(self, state):
+        def spin():
+            while not state["stop"]:
+                state["spins"] = True
+
+        return {"spin": spin, "other": lambda: None}
+
+
+def test_a_hang_is_shrunk_and_repeated_with_a_smaller_bound_that_replays_use(monkeypatch):
+    monkeypatch.setattr(exploration, "BRIEFER", 100)
+    found = explore(Spins, max_seconds=2, seed=1)
+    assert found.kind == "hang"
+    assert found.settings["max_polls"] == 500
+    assert "5000 switch points" in str(found.error)
+    assert "max_polls=500" in as_test(found, Path("test_hang.py"))
+
+
+def test_a_shrunk_hang_that_is_none_at_the_full_bound_is_left_as_it_was_found(monkeypatch):
+    class Rarely(Spins):
+        def operations(self, state):
+            def work():
+                state["busy"] = True
+                state["busy"] = False
+
+            def wait():
+                if state.get("busy"):
+                    while not state["stop"]:
+                        state["waited"] = True
+
+            return {"work": work, "wait": wait}
+
+    seen = []
+
+    def not_proven(self, best, proven, full):
+        seen.append((best.schedule, full.max_polls))
+        return False
+
+    monkeypatch.setattr(exploration, "BRIEFER", 100)
+    monkeypatch.setattr(exploration._Exploration, "_is_proven", not_proven)
+    found = explore(Rarely, max_seconds=2, seed=1)
+    assert found.kind == "hang"
+    assert found.settings["max_polls"] < 1000
+    ((shrunk, full),) = seen
+    assert full == 50_000
+    assert len(shrunk) <= found.deviations
+    assert f"{found.settings['max_polls'] * 10} switch points" in str(found.error)
+
+
+def test_an_execution_that_outlasts_the_search_is_cut_and_not_judged(monkeypatch, capsys):
+    class Slow(Spins):
+        def operations(self, state):
+            def early():
+                state["early"] = "late" in state
+
+            def late():
+                state["late"] = True
+
+            def spin():
+                while "early" not in state:
+                    time.sleep(0)
+                while state["early"]:
+                    math.factorial(3000)
+
+            return {"early": early, "late": late, "spin": spin}
+
+    monkeypatch.setattr(exploration, "PATIENCE", 0.2)
+    assert explore(Slow, max_seconds=0.5, seed=1) is None
+    assert "when the time was up" in capsys.readouterr().err
+
+
+def test_a_plain_run_that_outlasts_the_search_is_named(monkeypatch):
+    class Slow(Spins):
+        def operations(self, state):
+            def spin():
+                while not state["stop"]:
+                    math.factorial(3000)
+
+            return {"spin": spin}
+
+    monkeypatch.setattr(exploration, "PATIENCE", 0.1)
+    with pytest.raises(TargetError, match=r"in plain order is still running after .* give more"):
+        explore(Slow, max_seconds=0.1, seed=1)

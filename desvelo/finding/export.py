@@ -11,7 +11,13 @@ from desvelo.finding.files import write_whole
 from desvelo.finding.finding import Finding
 from desvelo.finding.interleaving import as_call
 
-_DEFAULTS = {"mode": "asyncio-order", "latency": 0.1, "leaks": True, "granularity": "line"}
+_DEFAULTS = {
+    "mode": "asyncio-order",
+    "latency": 0.1,
+    "leaks": True,
+    "granularity": "line",
+    "max_polls": 50_000,
+}
 
 
 def export(finding: Finding, output: Path, *, force: bool = False) -> Path:
@@ -103,8 +109,13 @@ def _find(finding: Finding, place: str) -> Path:
 
 def _name(finding: Finding) -> str:
     words = re.sub(r"\W+", "_", "_and_".join(finding.operations[:3])).strip("_").lower()
-    ends = {"race": "do_not_race", "deadlock": "do_not_deadlock", "leak": "leak_nothing"}
-    return f"test_{words or 'operations'}_{ends.get(finding.kind, 'end_well')}"
+    ends = (
+        {"race": "does_not_race", "deadlock": "does_not_deadlock", "leak": "leaks_nothing"}
+        if len(finding.operations) == 1
+        else {"race": "do_not_race", "deadlock": "do_not_deadlock", "leak": "leak_nothing"}
+    )
+    usual = "ends_well" if len(finding.operations) == 1 else "end_well"
+    return f"test_{words or 'operations'}_{ends.get(finding.kind, usual)}"
 
 
 def _effect(text: str) -> str:

@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
+
+from desvelo.errors import UsageError
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `UsageError` when files could not be written into a folder; it need not exist yet.
+
+    A folder that ``.json`` ends is the name of a file, as in `Finding.save`. Nothing is left
+    behind: who looks before a search may find nothing.
+    """
+    if folder.suffix == ".json":
+        folder = folder.parent
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    made: list[Path] = []
+    try:
+        for place in reversed(missing):
+            place.mkdir()
+            made.append(place)
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+        os.close(descriptor)
+        Path(temporary).unlink()
+    except OSError as error:
+        raise UsageError(
+            f"findings cannot be saved in {folder}: {error.strerror}; name a folder that can be "
+            "written"
+        ) from error
+    finally:
+        for place in reversed(made):
+            # Another process may have put something there meanwhile.
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def write_whole(place: Path, text: str, *, replace: bool = True) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from desvelo.errors import FindingFileError, ReplayDiverged
-from desvelo.failure import KINDS
+from desvelo.failure import KINDS, headline
 from desvelo.finding.files import write_whole
 from desvelo.finding.source import own_sources
 from desvelo.schedule.decisions import Schedule
@@ -107,9 +107,10 @@ class Finding:
 
     @property
     def signature(self) -> str:
-        """What makes two findings the same: kind, site without its line, and operations."""
+        """What makes two findings the same: scenario, kind, site without its line, operations."""
         place = re.sub(r":\d+", "", self.site)
-        text = json.dumps([self.kind, place, sorted(self.operation_kinds()), self.target])
+        told = [_named(self.scenario), self.kind, place, sorted(self.operation_kinds())]
+        text = json.dumps([*told, self.target])
         return sha256(text.encode()).hexdigest()[:12]
 
     def operation_kinds(self) -> set[str]:
@@ -167,7 +168,11 @@ class Finding:
         if self.befell:
             how = f"{', '.join(name.rpartition('-')[0] for name in self.befell)}, {how}"
         label = f" [{self.label}]" if self.label else ""
-        said = shorten(self.reason(), 90)
+        said = (
+            _short_deadlock(self.reason())
+            if self.kind == "deadlock"
+            else shorten(self.reason(), 90)
+        )
         return f"{self.kind}{label}: {said} ({calls} operation{'s' if calls != 1 else ''}, {how})"
 
     def reason(self) -> str:
@@ -335,6 +340,13 @@ def _name_and_message(error: BaseException) -> tuple[str, str]:
     return type(error).__name__, str(error)
 
 
+def _named(scenario: str) -> str:
+    """Return the file and the name of a scenario, wherever the file lies."""
+    place, _, name = scenario.partition(":")
+    file = place.replace("\\", "/").rpartition("/")[2]
+    return f"{file}:{name}"
+
+
 def _portable(scenario: str) -> str:
     """Write the file of a scenario relative to the current folder, where it lies below it."""
     place, colon, name = scenario.partition(":")
@@ -344,6 +356,25 @@ def _portable(scenario: str) -> str:
         return f"{Path(place).relative_to(Path.cwd()).as_posix()}{colon}{name}"
     except ValueError:
         return scenario
+
+
+def _short_deadlock(reason: str) -> str:
+    """Say who waits; where things were made is for the story.
+
+    >>> _short_deadlock("eat waits at s.py:3 for room in the Queue made at s.py:1")
+    'eat waits at s.py:3 for room in the Queue'
+    """
+    # Cut in the middle, two who wait would be read as one.
+    return cut(re.sub(r" made at \S+:\d+", "", headline(reason)), 72)
+
+
+def cut(text: str, most: int) -> str:
+    """Cut a text off at its end.
+
+    >>> cut("waits for ever", 10)
+    'waits for…'
+    """
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def _one_line(text: str) -> str:

@@ -76,6 +76,7 @@ class Interleaving:
         latency: float = 0.1,
         leaks: bool = True,
         granularity: str | None = None,
+        max_polls: int = 50_000,
     ) -> None:
         self._source = scenario
         self._only = list(operations) if operations is not None else None
@@ -84,6 +85,7 @@ class Interleaving:
         self._latency = latency
         self._leaks = leaks
         self._granularity = granularity
+        self._max_polls = max_polls
         self._deviations: list[Deviation] = []
 
     def hold(
@@ -152,6 +154,7 @@ class Interleaving:
             latency=self._latency,
             leaks=self._leaks,
             granularity=self._granularity or scenario.granularity,
+            max_polls=self._max_polls,
             switch_files=files_to_switch_in(scenario.file),
         )
         with Boundary(), young_garbage_only():

@@ -89,6 +89,7 @@ def settings_of(finding: Finding, scenario: Scenario) -> Settings:
     """Return the settings that a finding was made with."""
     from desvelo.execution import Settings
     from desvelo.exploration import files_to_trace
+    from desvelo.world import MAX_POLLS
     from desvelo.world.threads.where import files_to_switch_in
 
     known = finding.settings
@@ -97,6 +98,7 @@ def settings_of(finding: Finding, scenario: Scenario) -> Settings:
         mode=str(known.get("mode", "asyncio-order")),
         leaks=bool(known.get("leaks", True)),
         trace_files=files_to_trace(known.get("trace")),
+        max_polls=int(known.get("max_polls", MAX_POLLS)),
         granularity=str(known.get("granularity", "line")),
         switch_files=files_to_switch_in(
             scenario.file, files_to_trace(known["trace"]) if known.get("trace") else None

@@ -56,7 +56,7 @@ class Attempt:
 
 
 Sound = Callable[[Names], bool]
-"""Tells whether some operations end well when they run one after the other."""
+"""Tells whether a failure of some of the operations can be the one that was found."""
 
 Run = Callable[[Names, Schedule], Attempt]
 """Runs some operations under a schedule and says what happened."""
@@ -77,7 +77,8 @@ class Shrinker:
     """Shrinks one failure within bounds on runs and seconds; ``best`` is always a failure.
 
     Operations are dropped only when what is left is ``sound``: a check that counts on all of
-    them would otherwise be broken by leaving one out, and the race be lost. What survives is
+    them would otherwise be broken by leaving one out, and the race be lost; or some would wait
+    in vain for what the one left out would have done. What survives is
     the failure's identity: kind, type and site. An interrupt ends the shrinking and keeps what
     was reached.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import ipaddress
 import os
@@ -22,6 +23,7 @@ from desvelo.servers.launch import (
     temporary_folder,
     until,
 )
+from desvelo.servers.naming import refuse_unnamed
 from desvelo.servers.postgres_reset import Emptying
 from desvelo.world.held.postgres.connection import (
     Address,
@@ -96,12 +98,15 @@ class PostgresServer:
 
     @property
     def dsn(self) -> str:
-        """The address as a URL, for asyncpg, psycopg and SQLAlchemy alike."""
+        """The address as a URL, for asyncpg and psycopg, and with its driver for SQLAlchemy.
+
+        It has no options, which would be one driver's words and no other's.
+        """
         login = quote(self.user, safe="") + (
             f":{quote(self.password, safe='')}" if self.password else ""
         )
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"postgresql://{login}@{host}:{self.port}/{quote(self.database)}?sslmode=disable"
+        return f"postgresql://{login}@{host}:{self.port}/{quote(self.database)}"
 
     @property
     def connect_options(self) -> dict[str, object]:
@@ -154,6 +159,7 @@ class PostgresServer:
             from desvelo.world.held.postgres.backend import PostgresBackend
 
             self._backend = PostgresBackend(self)
+            atexit.register(self._backend.close)
         return self._backend
 
     def stop(self) -> None:
@@ -180,6 +186,7 @@ def postgres(dsn: str | None = None, *, allow_host: str | None = None) -> Postgr
     """
     wanted = dsn or os.environ.get("DESVELO_POSTGRES_DSN", "")
     found = _servers.get(wanted)
+    refuse_unnamed("postgres", found)
     if found is not None:
         return found
     if wanted in _failed:

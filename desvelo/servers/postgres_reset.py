@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+
 from desvelo.world.held.postgres.connection import Address, PostgresConnection, PostgresError
 
 TRUNCATE_EVERY = 256
@@ -46,6 +48,7 @@ class Emptying:
         """Empty these tables, or all; sequences begin again."""
         if self._connection is None:
             self._connection = PostgresConnection(self._address)
+            atexit.register(self.close)
         connection = self._connection
         names = tables or self._everything(connection)
         if not names:

@@ -18,6 +18,7 @@ from desvelo.servers.launch import (
     temporary_folder,
     until,
 )
+from desvelo.servers.naming import refuse_unnamed
 from desvelo.servers.postgres import is_loopback
 from desvelo.world.held.redis_connection import RedisAddress, RedisConnection, RedisError
 
@@ -130,6 +131,7 @@ def redis(url: str | None = None, *, allow_host: str | None = None) -> RedisServ
     """
     wanted = url or os.environ.get("DESVELO_REDIS_URL", "")
     found = _servers.get(wanted)
+    refuse_unnamed("redis", found)
     if found is not None:
         return found
     if wanted in _failed:

@@ -13,11 +13,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from desvelo.errors import UnsupportedInWorld
 from desvelo.world.inside import current
-from desvelo.world.whereabouts import calling_line
+from desvelo.world.whereabouts import calling_line, is_foreign
 
 _NO_THREAD = (
     "a thread of its own would run outside the schedule; hand the work to "
@@ -30,6 +31,10 @@ NO_PROCESS = (
 _NO_LOOP = (
     "the event loop of the world is the only one in it; await the coroutine, or hand it to "
     "asyncio.run_coroutine_threadsafe"
+)
+_NO_LOOP_IN_THREADS = (
+    "operations of runtime 'threads' are plain threads, without an event loop; make them async "
+    "functions and leave out the runtime, and each is a task of the world's own loop"
 )
 _NO_ALARM = "the real clock would interrupt the simulated world; use loop.call_later"
 _NO_POLLING = "it asks the kernel, which knows nothing of simulated sockets; use the event loop"
@@ -50,10 +55,28 @@ _real_loop_init = asyncio.selector_events.BaseSelectorEventLoop.__init__
 
 
 def _loop_init(self: Any, *arguments: Any, **options: Any) -> None:
-    if current() is not None:
+    world = current()
+    if world is not None:
         self._closed = True  # so that its finalizer has nothing to complain of
-        raise UnsupportedInWorld(f"asyncio.new_event_loop() at {calling_line()}: {_NO_LOOP}")
+        call = _close_what_was_to_run()
+        advice = _NO_LOOP_IN_THREADS if world.runtime == "threads" else _NO_LOOP
+        raise UnsupportedInWorld(f"{call} at {calling_line()}: {advice}")
     _real_loop_init(self, *arguments, **options)
+
+
+def _close_what_was_to_run() -> str:
+    """Name the call that wanted a loop, and close its coroutine, which nobody will await now."""
+    call = "asyncio.new_event_loop()"
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_foreign(frame.f_code.co_filename):
+        if frame.f_code.co_filename == asyncio.runners.__file__:
+            call = "asyncio.run()" if frame.f_code.co_name == "run" else call
+            for name in ("main", "coro"):
+                wanted = frame.f_locals.get(name)
+                if asyncio.iscoroutine(wanted):
+                    wanted.close()
+        frame = frame.f_back
+    return call
 
 
 _REFUSED: tuple[tuple[str, str, str, str], ...] = (

@@ -116,12 +116,17 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):
     ) -> asyncio.TimerHandle:
         """Set a timer; whether it fires although the loop is busy is a decision."""
         handle = self.plain_call_at(when, callback, *args, context=context)
+        if self._world.deciding:
+            self.decide_on_timer(handle, ACTOR.get().name)
+        return handle
+
+    def decide_on_timer(self, handle: asyncio.TimerHandle, actor: str) -> None:
+        """Decide whether a near timer fires although the loop is busy."""
         world = self._world
-        if world.deciding and 0 < when - world.clock.monotonic() <= TIMER_DECISIONS_WITHIN:
-            value = world.decide("timer", ACTOR.get().name, MAX_HOLD)
+        if 0 < handle.when() - world.clock.monotonic() <= TIMER_DECISIONS_WITHIN:
+            value = world.decide("timer", actor, MAX_HOLD)
             if value:
                 world.selector.watch_timer(handle, value)
-        return handle
 
     def plain_call_at(
         self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None

@@ -8,6 +8,7 @@ sets are hashed by when they were made.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import sys
 import weakref
@@ -58,6 +59,24 @@ def _as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any:
     return _real_as_completed(fs, timeout=timeout)
 
 
+class _AcquireInOrder:
+    """Takes the locks of futures in the order in which these were made.
+
+    Stands for what `concurrent.futures` goes about with in the order of addresses.
+    """
+
+    def __init__(self, futures: Iterable[Any]) -> None:
+        self.futures = sorted(futures, key=_creation if current() is not None else id)
+
+    def __enter__(self) -> None:
+        for future in self.futures:
+            future._condition.acquire()
+
+    def __exit__(self, *details: object) -> None:
+        for future in self.futures:
+            future._condition.release()
+
+
 def replacements() -> dict[str, Callable[..., Any]]:
     """Return what stands in for which function, by dotted name."""
     return {
@@ -71,6 +90,7 @@ ATTRIBUTES: tuple[tuple[Any, str, Any], ...] = (
     (asyncio.tasks, "wait", _wait),
     (asyncio.tasks, "all_tasks", _all_tasks),
     (asyncio.tasks, "as_completed", _as_completed),
+    (concurrent.futures._base, "_AcquireFutures", _AcquireInOrder),
 )
 """What is replaced in one place only: (owner, name, stand-in)."""
 
@@ -121,6 +141,9 @@ class OrderedReferences:
 
 
 _NUMBERED = {
+    "threading": ("Event", "Thread"),
+    "queue": ("Queue", "_PySimpleQueue"),
+    "concurrent.futures._base": ("Future",),
     "asyncio.streams": ("StreamReader", "StreamReaderProtocol", "StreamWriter"),
     "asyncio.queues": ("Queue",),
     "asyncio.locks": ("Condition", "Event", "Lock", "Semaphore"),

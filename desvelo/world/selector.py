@@ -42,6 +42,10 @@ RELEASED = {
 }
 
 
+POLLS_BETWEEN_LOOKS = 64
+"""Iterations between two looks at the real time, for an execution that has a bound on it."""
+
+
 class WorldSelector(selectors.BaseSelector):
     """Reports simulated descriptors, starts of operations, answers of jobs and timers."""
 
@@ -235,6 +239,19 @@ class WorldSelector(selectors.BaseSelector):
             self._world.note("release", first.actor, RELEASED[first.kind], deviation=first.held)
         return first
 
+    def decide_on_threads(self) -> None:
+        """Take the decisions on threads that were under way before decisions were taken."""
+        world = self._world
+        for event in self._pending:
+            if event.kind not in THREAD_KINDS:
+                continue
+            value = world.decide(event.kind, event.actor, MAX_HOLD)
+            if value:
+                event.due, event.place = self.polls + value // ORDERS, value % ORDERS
+                if world.tracing:
+                    event.held = str(world.recorder.deviations[-1].key)
+        world.threads.decide_on_alarms()
+
     def fire_one(self, kinds: frozenset[str]) -> bool:
         """Let the next event of some kinds happen, outside of any poll; tell whether there is one.
 
@@ -303,7 +320,9 @@ class WorldSelector(selectors.BaseSelector):
         self.polls += 1
         world = self._world
         if self.polls > world.max_polls:
-            raise StepLimitReached(f"still running after {world.max_polls} loop iterations")
+            raise StepLimitReached(f"still running after {world.max_polls} {world.rounds}")
+        if not self.polls % POLLS_BETWEEN_LOOKS:
+            world.look_at_real_time()
         if world.on_poll is not None:
             world.on_poll()
         if self._due_timers:
@@ -318,6 +337,9 @@ class WorldSelector(selectors.BaseSelector):
             reported = self._report() if self._touched or self._callbacks else []
             if reported or timeout == 0 or self._ready or world.threads.home_may_go_on():
                 # A thread may have called into the loop, which wakes it.
+                return reported
+            if world.resting is not None and world.resting():
+                world.loop.stop()
                 return reported
             if self._timer_is_due() or not self._move_on():
                 return reported

@@ -28,6 +28,12 @@ def is_foreign(filename: str) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
+def is_ours(filename: str) -> bool:
+    """Tell whether a file is Desvelo's own."""
+    return os.path.abspath(filename).startswith(_OURS)
+
+
+@functools.lru_cache(maxsize=4096)
 def is_installed(filename: str) -> bool:
     """Tell whether a file belongs to an installed package."""
     return os.path.abspath(filename).startswith(_SITE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from desvelo.world.held.bridge import Bridge
 
 T = TypeVar("T")
+
+_real_clock = time.perf_counter
 
 LATENCY = 0.1
 """Virtual seconds by which the arrival of something under way may be late."""
@@ -83,6 +86,7 @@ class World:
         network: dict[str, Any] | None = None,
         servers: Any = (),
         kernel: Kernel | None = None,
+        until: float | None = None,
     ) -> None:
         _refuse_nesting()
         self.recorder = recorder or Recorder(Fifo())
@@ -90,6 +94,10 @@ class World:
         self.latency_ns = int(latency * 1e9)
         least = kernel.max_polls if kernel is not None else None
         self.max_polls = max_polls if least is None else min(max_polls, least)
+        self.until = until
+        """When to give up, as `time.perf_counter` tells it; never, unless it is given."""
+        self.cut_short = False
+        """Whether that moment came before the end."""
         self.deciding = False
         self.on_poll: Callable[[], None] | None = None
         self.trace: Trace | None = Trace() if trace else None
@@ -101,6 +109,8 @@ class World:
             getattr(self.recorder.policy, "preempts", False)
         )
         """Whether threads may be paused in the midst of their own lines."""
+        self.rounds = "rounds of its threads" if runtime == "threads" else "loop iterations"
+        """What the bound on iterations counts."""
         self.refusals: list[DesveloError] = []
         """What the world refused, also when the target swallowed the error."""
         self.loop_exceptions: list[dict[str, Any]] = []
@@ -134,6 +144,8 @@ class World:
         if self._ready_pool is not None:
             self.on_poll = self._ready_pool.on_poll
         self._has_heartbeat = False
+        self.resting: Callable[[], bool] | None = None
+        """Asked before time passes: whether the iterations end here, with time as it is."""
         self._stop_at: int | None = None
         self.closed = False
 
@@ -153,6 +165,12 @@ class World:
     def new_selector(self) -> WorldSelector:
         """Return the selector that the loop stands on."""
         return WorldSelector(self) if self.kernel is None else self.kernel.selector(self)
+
+    def look_at_real_time(self) -> None:
+        """Raise `StepLimitReached` when the time for this execution is over."""
+        if self.until is not None and _real_clock() > self.until:
+            self.until, self.cut_short = None, True
+            raise StepLimitReached("still running when the time was up")
 
     # decisions and events
 
@@ -288,8 +306,17 @@ class World:
         """Run some iterations; stop early when only far-off timers are left."""
         self._inside(lambda: self._run_polls(polls))
 
+    def begin_to_decide(self) -> None:
+        """Let the schedule decide from here on, also on the threads that set-up has started."""
+        self.deciding = True
+        if self.runtime == "threads":
+            self.selector.decide_on_threads()
+
     def settle(self) -> None:
-        """Run until nothing is under way: no delivery, no job, no step; timers may remain."""
+        """Run until nothing is under way: no delivery, no job, no step; timers may remain.
+
+        Threads may remain that only wait, for something that they do themselves or for time.
+        """
         until = self.clock.now_ns + SETTLING * self.latency_ns
         self._inside(lambda: self._run_polls(self.max_polls, until))
 
@@ -308,20 +335,23 @@ class World:
         def look() -> None:
             if before is not None:
                 before()
+            if resting() or selector.polls >= stop_at:
+                loop.stop()
+
+        def resting() -> bool:
             if self.clock.now_ns > until_ns and self._rests():
                 # Near timers again and again: a heartbeat, which is no work under way.
                 self._has_heartbeat = True
-            if selector.polls >= stop_at or self.is_quiet():
-                loop.stop()
+            return self.is_quiet()
 
-        self.on_poll = look
+        self.on_poll, self.resting = look, resting
         try:
             if not self.is_quiet():
                 loop.run_forever()
         except WorldStuck:
             pass
         finally:
-            self.on_poll = before
+            self.on_poll, self.resting = before, None
 
     def is_quiet(self) -> bool:
         """Tell whether nothing is ready, under way or about to be woken by a near timer.
@@ -480,7 +510,7 @@ class World:
         if self.closed:
             return
         try:
-            self.deciding = False
+            self.deciding, self.until = False, None
             if self.kernel is not None:
                 self.kernel.judging = False
             self.trace, self.tracing = None, False

@@ -69,6 +69,23 @@ def test_the_signature_does_not_depend_on_lines_and_numbers():
     assert moved.signature == a_finding().signature != other.signature
 
 
+@pytest.mark.parametrize("other", ["shop.py:Second", "market.py:First"])
+def test_findings_of_different_scenarios_are_different_files(tmp_path, other):
+    stuck = {"kind": "deadlock", "site": "deadlock"}
+    one = a_finding(**stuck, scenario="shop.py:First").save(tmp_path)
+    assert a_finding(**stuck, scenario=other).save(tmp_path) != one
+    assert a_finding(**stuck, scenario="/elsewhere/shop.py:First").save(tmp_path) == one
+
+
+def test_a_long_summary_of_a_deadlock_is_cut_at_its_end():
+    names = ", ".join(f"patient-{number}" for number in range(9))
+    error = RuntimeError(f"nothing can happen any more: {names} wait for each other: all the rest")
+    said = a_finding(kind="deadlock", error=error).summary()
+    assert said.startswith("deadlock: patient-0, patient-1, ")
+    assert said.endswith("… (2 operations, 1 deviation from FIFO)")
+    assert "all the rest" not in said
+
+
 def test_a_finding_file_holds_nothing_but_plain_values(saved):
     data = json.loads(saved.read_text(encoding="utf-8"))
     assert data["schema"] == 1

@@ -48,6 +48,20 @@ def test_an_exported_test_passes_once_the_race_is_gone(finding, tmp_path, write_
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize(
+    ("kind", "operations", "name"),
+    [
+        ("deadlock", ["producer"], "test_producer_does_not_deadlock"),
+        ("deadlock", ["one", "two"], "test_one_and_two_do_not_deadlock"),
+        ("leak", ["watch"], "test_watch_leaks_nothing"),
+        ("error", ["watch"], "test_watch_ends_well"),
+    ],
+)
+def test_the_name_of_an_exported_test_is_a_sentence(finding, tmp_path, kind, operations, name):
+    finding.kind, finding.operations = kind, operations
+    assert f"def {name}():" in as_test(finding, tmp_path / "test_account.py")
+
+
 def test_a_test_that_is_there_is_not_overwritten_unless_forced(finding, tmp_path):
     path = tmp_path / "test_account.py"
     path.write_text("mine")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import os
 import random
@@ -23,7 +24,8 @@ from time import sleep as imported_sleep
 
 import pytest
 
-from desvelo.errors import DesveloError, OutsideWorldError, UnsupportedInWorld
+from desvelo import explore
+from desvelo.errors import DesveloError, OutsideWorldError, TargetError, UnsupportedInWorld
 from desvelo.world import World
 from desvelo.world.boundary import Boundary
 
@@ -452,3 +454,19 @@ def test_signal_handlers_are_the_worlds_own():
         world.run(main())
     assert log == [signal.SIGINT, "loop"]
     assert signal.getsignal(signal.SIGTERM) is real
+
+
+def test_asyncio_run_in_a_thread_says_what_to_do_there_and_closes_the_coroutine(recwarn):
+    async def nothing():
+        """Do nothing."""
+
+    class Program:
+        runtime = "threads"
+
+        def operations(self, state):
+            return {"a": lambda: asyncio.run(nothing())}
+
+    with pytest.raises(TargetError, match=r"asyncio\.run\(\) at .*make them async functions"):
+        explore(Program, max_executions=2)
+    gc.collect()
+    assert not [one for one in recwarn if "never awaited" in str(one.message)]

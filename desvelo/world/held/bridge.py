@@ -66,6 +66,10 @@ class Bridge:
             return None
         return self.server_named(self.world.network.name_of(address[0]), address[1])
 
+    def knows(self, server: object) -> bool:
+        """Tell whether a server is one of this world's."""
+        return any(known is server for known in self._servers)
+
     def server_named(self, host: str, port: int) -> RealServer | None:
         """Return the real server with this name and port."""
         for server in self._servers:

@@ -12,11 +12,11 @@ import _socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from desvelo.errors import DesveloError, ServerGone
+from desvelo.errors import ServerGone, ServerRefused
 from desvelo.world.held.resp import Replies
 
 
-class RedisError(DesveloError):
+class RedisError(ServerRefused):
     """The server's answer was an error."""
 
 

@@ -14,7 +14,6 @@ import functools
 import queue
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
@@ -28,7 +27,7 @@ from desvelo.world.threads.blocked import describe_call_from
 from desvelo.world.threads.carriers import CARRIERS, Carrier, Release
 from desvelo.world.threads.processor import PROCESSOR
 from desvelo.world.threads.starting import register, unregister
-from desvelo.world.threads.thread import ControlledThread, ThreadExit, Wait
+from desvelo.world.threads.thread import ControlledThread, ThreadExit, Wait, stand_still
 from desvelo.world.whereabouts import calling_line, display_path, user_frame
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 _allocate_lock = _thread.allocate_lock
 _get_ident = _thread.get_ident
-_real_clock = time.perf_counter
 
 SLICE = 2_000
 """Switch points after which a thread that never waits lets the others have a turn."""
@@ -53,11 +51,20 @@ YIELDS = 20
 POINTS_PER_POLL = 10
 """Of the bound on loop iterations: how many switch points make an execution endless."""
 
+POINTS_BETWEEN_LOOKS = 1_000
+"""Switch points between two looks at the real time, for an execution that has a bound on it."""
+
 REAL_SECONDS = 5.0
 """Real time after which a thread that passes no switch point counts as blocked."""
 
+ROUNDS = 10
+"""Parts of that time; the thread is looked at after each."""
+
 LAST_WORDS = 1.0
 """Real seconds that a thread has for its end."""
+
+MOST_EXITS = 100
+"""How often a thread may catch its own end."""
 
 THREAD_KINDS = frozenset({"pause", "wake", "spawn", "job", "call"})
 """Events that let a controlled thread run."""
@@ -82,6 +89,8 @@ class Threads:
         self.points = 0
         """Switch points at which a decision was asked."""
         self.max_points = world.max_polls * POINTS_PER_POLL
+        self._next_look = min(POINTS_BETWEEN_LOOKS, self.max_points)
+        """Switch points at which the bounds are looked at again."""
         self.real_seconds = REAL_SECONDS
         self.install: Callable[[ControlledThread | None], Any] | None = None
         """Puts the tracer of lines in place, in the thread that is to be traced; nothing stands
@@ -89,9 +98,11 @@ class Threads:
         self.errors: list[tuple[str, BaseException]] = []
         """What ended a thread that nobody waits for, with its name."""
         self._names: set[str] = set()
+        self._numbers: dict[tuple[str, int], dict[str, int]] = {}
+        """By template and place in it: which digits in names of threads are which number."""
         self._pools: list[Any] = []
-        self._hub: Any = None
-        self._home = 0
+        self._hub: Any = _allocate_lock()
+        self._hub.acquire()
         self.switches = 0
         self._choosing = False
         """Whether an event is let happen only to see which thread goes on by it."""
@@ -117,6 +128,11 @@ class Threads:
             name = f"{wanted}-{number}"
         self._names.add(name)
         return name
+
+    def number_for(self, template: str, place: int, digits: str) -> int:
+        """Return what stands for some digits of a name: which of their place came first, from 1."""
+        known = self._numbers.setdefault((template, place), {})
+        return known.setdefault(digits, len(known) + 1)
 
     def spawn(
         self,
@@ -168,15 +184,13 @@ class Threads:
         if self._choosing:
             self._chosen = thread
             return
-        hub = self._hub
-        if hub is None:
-            hub = self._hub = _allocate_lock()
-            hub.acquire()
-        home = self._home = _get_ident()
-        self._set_going(thread)()
+        home = _get_ident()
+        go_on = self._set_going(thread)
+        seen = self.progress
+        go_on()
         try:
-            if not hub.acquire(True, self.real_seconds):
-                self._await_baton(thread)
+            if not self._hub.acquire(True, self.real_seconds / ROUNDS):
+                self._await_baton(seen)
         finally:
             self.running = None
             inside.pass_to(home)
@@ -191,6 +205,7 @@ class Threads:
         thread.wait = None
         thread.streak = 0
         self.switches += 1
+        thread.turn.append(None)
         self.running = thread
         if thread.begun:
             inside.pass_to(thread.ident)
@@ -228,26 +243,31 @@ class Threads:
         if thread.on_end is not None:
             thread.on_end(thread)
 
-    def _await_baton(self, thread: ControlledThread) -> None:
-        """Go on waiting as long as the threads pass switch points."""
-        seen = (-1, -1)
-        while seen != self.progress:
-            seen = self.progress
-            if self._hub.acquire(True, self.real_seconds):
+    def _await_baton(self, seen: int) -> None:
+        """Go on waiting, after the first round, as long as the threads pass switch points."""
+        idle = 0
+        while True:
+            now = self.progress
+            idle = idle + 1 if seen == now else 0
+            seen = now
+            if idle >= ROUNDS:
+                thread = self.running
+                # One that gives the baton back at this moment has taken its turn itself.
+                if thread is not None and (thread.take_turn() or idle > 2 * ROUNDS):
+                    self._abandon(thread)
+            if self._hub.acquire(True, self.real_seconds / ROUNDS):
                 return
-        self._abandon(self.running or thread)
 
     @property
-    def progress(self) -> tuple[int, int]:
-        """What changes while threads go on: switch points, and switches."""
-        return self.points, self.switches
+    def progress(self) -> int:
+        """What grows while threads go on: switch points, and switches."""
+        return self.points + self.switches
 
     def _abandon(self, thread: ControlledThread) -> None:
         """Say which call holds a thread for real; there is no way to take it back from there."""
         frame = sys._current_frames().get(thread.ident)
         place = _place(frame)
-        thread.dying = thread.ended = True
-        self._hub = None
+        thread.stop_for_good()
         with contextlib.suppress(ValueError):
             self.alive.remove(thread)
         raise LoopBlocked(
@@ -276,7 +296,7 @@ class Threads:
 
     # the thread's side
 
-    def _body(self, thread: ControlledThread, carrier: Carrier) -> Callable[[], Release] | None:
+    def _body(self, thread: ControlledThread, carrier: Carrier) -> Callable[[], Release]:
         thread.ident = ident = _get_ident()
         inside.pass_to(ident)
         ACTOR.set(thread.actor)
@@ -296,8 +316,8 @@ class Threads:
                 remove()
             if thread.title:
                 unregister()
-        if thread.ended:
-            return None
+        if not thread.take_turn():
+            stand_still()
         if thread.dying:
             # Nothing of what it still does is seen.
             inside.pass_to(0)
@@ -308,7 +328,7 @@ class Threads:
                 self._ended(thread)
             except BaseException as error:
                 self._control = error
-        return self._passing_on if self._hub is not None else None
+        return self._passing_on
 
     def _park(self, thread: ControlledThread, *, before_line: bool = False) -> None:
         """Give the baton back and sleep until it comes again."""
@@ -318,6 +338,8 @@ class Threads:
         if lines is not None:
             lines.thread_stops(sys._getframe(1), before_line=before_line)
         gate = thread.gate or thread.new_gate()
+        if not thread.take_turn():
+            stand_still()
         thread.parked = True
         self._passing_on()()
         gate.acquire()
@@ -328,13 +350,13 @@ class Threads:
 
     def _exit(self, thread: ControlledThread) -> None:
         thread.exits += 1
-        if thread.exits > MOST_EXITS:
+        if thread.exits > MOST_EXITS or thread.ended:
             # It catches everything and goes on: let it sleep for ever.
-            thread.ended = True
-            if self._hub is not None:
+            if thread.take_turn():
+                thread.ended = True
                 self._hub.release()
-            thread.new_gate().acquire()
-        raise ThreadExit
+            stand_still()
+        raise ThreadExit(thread.watch_again)
 
     def point(self, what: str = "") -> None:
         """Let the running thread pause, if the schedule says so."""
@@ -345,8 +367,8 @@ class Threads:
             self._exit(thread)
         world = self._world
         self.points += 1
-        if self.points > self.max_points:
-            self._endless(thread)
+        if self.points > self._next_look:
+            self._look_at_bounds(thread)
         thread.streak += 1
         if thread.streak > SLICE:
             self._take_turns(thread)
@@ -470,8 +492,17 @@ class Threads:
         if not selector.is_next(event):
             self._park(thread)
 
-    def _endless(self, thread: ControlledThread) -> None:
-        self._control = StepLimitReached(self._too_many())
+    def _look_at_bounds(self, thread: ControlledThread) -> None:
+        if self.points > self.max_points:
+            self._endless(thread, StepLimitReached(self._too_many()))
+        self._next_look = min(self.points + POINTS_BETWEEN_LOOKS, self.max_points)
+        try:
+            self._world.look_at_real_time()
+        except StepLimitReached as limit:
+            self._endless(thread, limit)
+
+    def _endless(self, thread: ControlledThread, limit: StepLimitReached) -> None:
+        self._control = limit
         # It stays where it is: the message says where.
         self._park(thread)
 
@@ -507,6 +538,13 @@ class Threads:
         loop = self._world.loop
         when = self._world.clock.monotonic() + max(timeout, 0.0)
         return loop.call_at(when, self._time_is_over, wait)
+
+    def decide_on_alarms(self) -> None:
+        """Take the decisions on times that were set before decisions were taken."""
+        world = self._world
+        for handle in sorted(world.loop._scheduled):
+            if handle._callback == self._time_is_over and not handle.cancelled():  # type: ignore[attr-defined] # asyncio's own
+                world.loop.decide_on_timer(handle, handle._args[0].thread.name)
 
     def _time_is_over(self, wait: Wait) -> None:
         wait.timed_out = True
@@ -580,7 +618,7 @@ class Threads:
 
     def _end(self, thread: ControlledThread) -> None:
         thread.dying = True
-        if not thread.begun or thread.ended or self._hub is None:
+        if not thread.begun or thread.ended:
             thread.ended = True
             return
         home = _get_ident()
@@ -588,18 +626,20 @@ class Threads:
         inside.pass_to(thread.ident)
         try:
             if thread.parked:
+                # One that was left alone by Ctrl-C may have given the baton to nobody.
+                self._hub.acquire(False)
                 thread.parked = False
+                thread.turn.append(None)
                 thread.gate.release()
-            if not self._hub.acquire(True, LAST_WORDS):
-                thread.ended = True
-                self._hub = None
+            for last in (False, True):
+                if self._hub.acquire(True, LAST_WORDS):
+                    break
+                if thread.take_turn() or last:
+                    thread.stop_for_good()
+                    break
         finally:
             self.running = None
             inside.pass_to(home)
-
-
-MOST_EXITS = 100
-"""How often a thread may catch its own end."""
 
 
 def _never() -> bool:

@@ -6,7 +6,7 @@ import sys
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from desvelo.world.whereabouts import display_path, is_foreign, user_frame
+from desvelo.world.whereabouts import display_path, is_foreign, is_ours, user_frame
 
 if TYPE_CHECKING:
     from desvelo.world.threads.locks import Place
@@ -80,6 +80,25 @@ def waits_for(thread: ControlledThread) -> str:
     if found:
         return found
     return wait.waits_for() if wait.waits_for is not None else wait.why
+
+
+def holder_of(thread: ControlledThread) -> str:
+    """Return the name of the thread that has the lock which a thread waits for; else nothing.
+
+    Who could put an item into a queue or notify a condition, nobody knows.
+    """
+    wait = thread.wait
+    if wait is None or not _asks_itself(frames_of(thread)):
+        return ""
+    holder = getattr(getattr(wait.ready, "__self__", None), "holder", None)
+    return holder.name if holder is not None else ""
+
+
+def _asks_itself(frame: FrameType | None) -> bool:
+    """Tell whether the target's own code asks for a lock, not a primitive for one inside it."""
+    while frame is not None and is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame is not None and not is_foreign(frame.f_code.co_filename)
 
 
 def describe_call_from(frame: FrameType | None) -> str:

@@ -28,7 +28,7 @@ _RUNNING_LOOP = "__asyncio_running_event_loop__"
 """A key that asyncio remembers the value of; it is emptied, not taken out."""
 
 Release = Callable[[], Any]
-Body = Callable[["Carrier"], "Callable[[], Release] | None"]
+Body = Callable[["Carrier"], Callable[[], Release]]
 """What a carrier runs; it returns what names the lock by which the baton goes on."""
 
 
@@ -110,9 +110,6 @@ class Carriers:
                 return
             go_on = contextvars.Context().run(body, carrier)
             del body
-            if go_on is None:
-                # The thread was given up for lost: nobody waits for what it does.
-                return
             if again:
                 self._idle.append(carrier)
             release = go_on()

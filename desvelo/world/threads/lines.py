@@ -71,7 +71,13 @@ def installer(world: World, files: Callable[[str], bool] | None, granularity: st
         stop_watching()
         before = sys.gettrace()
         sys.settrace(_tracer(world, thread, wanted, fine=fine))
-        return functools.partial(sys.settrace, before)
+
+        def remove() -> None:
+            if thread is not None:
+                thread.watch_again = None
+            sys.settrace(before)
+
+        return remove
 
     return install
 
@@ -91,7 +97,7 @@ def _tracer(
     world: World, thread: ControlledThread | None, wanted: Callable[[str], bool], *, fine: bool
 ) -> Any:
     threads = world.threads
-    known: dict[CodeType, bool] = {}
+    known: dict[int, tuple[bool, CodeType]] = {}
     lines = world.lines
     point, preempt = threads.point, threads.preempt
 
@@ -119,17 +125,35 @@ def _tracer(
 
     local = at_instruction if fine else at_line
 
+    def want_code(code: CodeType) -> bool:
+        # Code of another file may be equal: its identity counts, which is kept as long.
+        found = known.get(id(code))
+        if found is None:
+            found = known[id(code)] = wants(code, wanted), code
+        return found[0]
+
     def enter(frame: FrameType, event: str, argument: Any) -> Any:
-        code = frame.f_code
-        want = known.get(code)
-        if want is None:
-            want = known[code] = wants(code, wanted)
-        if not want:
+        if not want_code(frame.f_code):
             return None
         if fine:
+            # From Python 3.13 on this has an effect only where a trace function is in place.
+            frame.f_trace = local
             frame.f_trace_opcodes = True
         return local
 
+    def watch_again() -> None:
+        if thread is None or thread.watch_again is None:
+            return
+        sys.settrace(enter)
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if want_code(frame.f_code):
+                frame.f_trace = enter(frame, "call", None)
+            frame = frame.f_back
+
+    if thread is not None and not (fine and sys.version_info[:2] == (3, 12)):
+        # Python 3.12 may crash where instructions come to be watched while others are.
+        thread.watch_again = watch_again
     if lines is None:
         return enter
 
@@ -144,19 +168,15 @@ def _tracer(
 
         return event_of_both
 
-    def want_code(code: CodeType) -> bool:
-        want = known.get(code)
-        if want is None:
-            want = known[code] = wants(code, wanted)
-        return want
-
     def enter_both(frame: FrameType, event: str, argument: Any) -> Any:
         story = lines.enter(frame, event, argument)
         if not want_code(frame.f_code):
             return story
+        traced = both(story)
         if fine:
+            frame.f_trace = traced
             frame.f_trace_opcodes = True
-        return both(story)
+        return traced
 
     return enter_both
 

@@ -17,7 +17,9 @@ import threading
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
+from desvelo.world import order
 from desvelo.world.inside import current
+from desvelo.world.threads import starting
 from desvelo.world.threads.thread import ControlledThread
 
 if TYPE_CHECKING:
@@ -33,7 +35,14 @@ Place = tuple[CodeType, int]
 
 _THROUGH = {
     module.__file__
-    for module in (threading, queue, concurrent.futures._base, concurrent.futures.thread)
+    for module in (
+        threading,
+        queue,
+        concurrent.futures._base,
+        concurrent.futures.thread,
+        order,
+        starting,
+    )
 } | {__file__}
 """Files that take locks in the name of whoever calls them."""
 
@@ -46,7 +55,12 @@ def place_of(frame: FrameType | None) -> Place | None:
 
 
 PATIENCE = 0.2
-"""Real seconds for a thread outside the world to give a lock back."""
+"""Real seconds for a thread outside the world to give a lock back.
+
+When such a thread does so is real time, and nothing can make that the same twice: what comes of it
+is determined only where it has given the lock back long before, or never does. Each lock is
+waited for in this way once; from then on its holder counts as gone.
+"""
 
 
 class _Base:
@@ -120,10 +134,12 @@ class _Base:
         return True
 
     def _is_free(self) -> bool:
-        if self._owner is not None or not self._real.acquire(False):
-            return False
-        self._real.release()
-        return True
+        # Only looked at: to take it would keep away a thread that this world does not know.
+        return self._owner is None and not self.locked()
+
+    def locked(self) -> bool:
+        """Tell whether somebody has it."""
+        raise NotImplementedError
 
     def _describe(self) -> str:
         from desvelo.world.threads.blocked import describe_lock
@@ -147,13 +163,15 @@ class Lock(_Base):
         world = current()
         if world is None:
             return bool(self._real.acquire(blocking, timeout))
+        if timeout != -1:
+            _check(blocking, timeout)
         if self._world is not world:
             self._enter_world(world)
         threads = world.threads
         frame: FrameType | None = sys._getframe(1)
         if threads.running is not None and blocking and frame is not None:
             threads.before_lock(frame)
-        if not self._real.acquire(False) and not self._block(blocking, _checked(blocking, timeout)):
+        if not self._real.acquire(False) and not self._block(blocking, timeout):
             return False
         self._owner = threads.running or threads.main
         while frame is not None and frame.f_code.co_filename in _THROUGH:
@@ -208,6 +226,8 @@ class RLock(_Base):
         world = current()
         if world is None:
             return bool(self._real.acquire(blocking, timeout))
+        if timeout != -1:
+            _check(blocking, timeout)
         if self._world is not world:
             self._enter_world(world)
         threads = world.threads
@@ -215,7 +235,7 @@ class RLock(_Base):
         frame = sys._getframe(1)
         if blocking and self._owner is not me and threads.running is not None:
             threads.before_lock(frame)
-        if not self._real.acquire(False) and not self._block(blocking, _checked(blocking, timeout)):
+        if not self._real.acquire(False) and not self._block(blocking, timeout):
             return False
         if self._owner is not me:
             self._owner, self._depth = me, 1
@@ -244,6 +264,18 @@ class RLock(_Base):
     def __exit__(self, *details: object) -> None:
         self.release()
 
+    if sys.version_info < (3, 14):
+
+        def locked(self) -> bool:
+            """Tell whether somebody has it; before Python 3.14 only its text says so."""
+            return repr(self._real).startswith("<locked")
+
+    else:
+
+        def locked(self) -> bool:
+            """Tell whether somebody has it."""
+            return bool(self._real.locked())
+
     def _is_owned(self) -> bool:
         return bool(self._real._is_owned())
 
@@ -270,9 +302,9 @@ class RLock(_Base):
         self._owner, self._depth = None, 0
 
 
-def _checked(blocking: bool, timeout: float) -> float:
-    if not blocking and timeout != -1:
+def _check(blocking: bool, timeout: float) -> None:
+    """Refuse a time-out as the real ones do, also where the lock is free."""
+    if not blocking:
         raise ValueError("can't specify a timeout for a non-blocking call")
-    if timeout < 0 and timeout != -1:
+    if timeout < 0:
         raise ValueError("timeout value must be a non-negative number")
-    return timeout

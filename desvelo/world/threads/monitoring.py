@@ -20,7 +20,8 @@ class Monitor:
     def __init__(self) -> None:
         self._tool: int | None = None
         self._wanted: Callable[[str], bool] | None = None
-        self._seen: dict[CodeType, bool] = {}
+        self._seen: dict[int, tuple[bool, CodeType]] = {}
+        """By identity, for code of another file may be equal."""
 
     def watch(self, wanted: Callable[[str], bool]) -> None:
         """See to it that the wanted code has switch points from now on."""
@@ -48,7 +49,7 @@ class Monitor:
         monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore] # from 3.12 on
         tool, self._tool = self._tool, None
         monitoring.set_events(tool, 0)
-        for code, own in self._seen.items():
+        for own, code in self._seen.values():
             if own:
                 monitoring.set_local_events(tool, code, 0)
         self._seen.clear()
@@ -62,13 +63,13 @@ class Monitor:
         assert wanted is not None
 
         def start(code: CodeType, offset: int) -> Any:
-            own = seen.get(code)
-            if own is None:
-                own = seen[code] = wants(code, wanted)
-                if own:
+            found = seen.get(id(code))
+            if found is None:
+                found = seen[id(code)] = wants(code, wanted), code
+                if found[0]:
                     monitoring.set_local_events(tool, code, kind)
             # Python 3.13 loses the line of a lambda where this is disabled in wanted code.
-            return None if own else disable
+            return None if found[0] else disable
 
         return start
 

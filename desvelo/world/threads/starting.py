@@ -68,6 +68,7 @@ def register(name: str) -> None:
     me.__dict__.update(_TEMPLATE.__dict__)
     me._name = name
     me._ident = ident = threading.get_ident()
+    me._native_id = threading.get_native_id()
     threading._active[ident] = me  # type: ignore[attr-defined] # where threading keeps them
 
 
@@ -88,7 +89,7 @@ def _start(self: Any) -> None:
     if self._started.is_set():
         raise RuntimeError("threads can only be started once")
     self._started._flag = True
-    thread = _spawn(world, _wanted_name(self), lambda: _run(self, world), daemon=self.daemon)
+    thread = _spawn(world, _wanted_name(self, world), lambda: _run(self, world), daemon=self.daemon)
     setattr(self, _MARK, thread)
     if getattr(self, "_target", None) is pools._worker:
         pool = self._args[0]
@@ -110,13 +111,35 @@ def _spawn(world: World, name: str, run: Callable[[], Any], *, daemon: bool) -> 
     return thread
 
 
-def _wanted_name(thread: Any) -> str:
-    if not _GIVEN_NAME.fullmatch(thread.name):
-        return str(thread.name)
+def _wanted_name(thread: Any, world: World) -> str:
     target = getattr(thread, "_target", None)
+    if not _GIVEN_NAME.fullmatch(thread.name):
+        return _counted_afresh(str(thread.name), world, worker=target is pools._worker)
     if target is None:
         return type(thread).__name__
     return str(getattr(target, "__name__", type(target).__name__)).strip("<>")
+
+
+def _counted_afresh(name: str, world: World, *, worker: bool) -> str:
+    """Number a name from 1, for the counter that it comes from may be older than the world."""
+    number = ""
+    if worker:
+        # Each pool counts its workers from 0, and the pools without a name count with the world.
+        name, separator, number = name.rpartition("_")
+        number = separator + number
+        if _POOL_NAME.fullmatch(name):
+            return name + number
+    template = _DIGITS.sub("#", name)
+    places = itertools.count()
+
+    def afresh(found: re.Match[str]) -> str:
+        return str(world.threads.number_for(template, next(places), found[0]))
+
+    return _DIGITS.sub(afresh, name) + number
+
+
+_DIGITS = re.compile(r"\d+")
+_POOL_NAME = re.compile(r"ThreadPoolExecutor-\d+")
 
 
 def _run(thread: Any, world: World) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import _thread
+import ctypes
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, Self
 
 from desvelo.world.actors import Actor
 
@@ -13,6 +14,36 @@ _allocate_lock = _thread.allocate_lock
 
 class ThreadExit(BaseException):
     """Ends a parked thread at the end of an execution; never seen by whoever judges it."""
+
+    swallowed: Callable[[], object] | None = None
+    """Called as soon as it is dropped: an error out of a trace function takes that function away,
+    and code that catches everything would run on unseen."""
+
+    def __init__(self, swallowed: Callable[[], object] | None = None) -> None:
+        self.swallowed = swallowed
+
+    def __del__(self) -> None:
+        if self.swallowed is not None:
+            self.swallowed()
+
+
+def stand_still() -> NoReturn:
+    """Sleep for ever, in the thread that calls this."""
+    gate = _allocate_lock()
+    while True:
+        gate.acquire()
+
+
+class Standstill(ThreadExit):
+    """Stops a thread that nothing has ended: as this is made, in that thread, it stands still."""
+
+    def __new__(cls) -> Self:
+        """Never return."""
+        stand_still()
+
+
+_set_async_error: Any = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_set_async_error.argtypes = (ctypes.c_ulong, ctypes.py_object)
 
 
 class Wait:
@@ -61,7 +92,9 @@ class ControlledThread:
         "started_at",
         "streak",
         "title",
+        "turn",
         "wait",
+        "watch_again",
         "works",
         "yields",
     )
@@ -93,6 +126,11 @@ class ControlledThread:
         self.ended = False
         self.dying = False
         self.parked = False
+        self.turn: list[None] = []
+        """Holds one item while the thread has the baton. Whoever takes that out decides who goes
+        on: the thread by giving the baton back, or the hub by giving up the thread."""
+        self.watch_again: Callable[[], object] | None = None
+        """Puts its trace function in place again."""
         self.exits = 0
         """How often it was told to end and went on."""
         self.error: BaseException | None = None
@@ -110,6 +148,19 @@ class ControlledThread:
     def __repr__(self) -> str:
         state = "ended" if self.ended else "waits" if self.wait else "ready"
         return f"<ControlledThread {self.name} {state}>"
+
+    def take_turn(self) -> bool:
+        """Take the right to say who goes on; False when somebody else has it."""
+        try:
+            self.turn.pop()
+        except IndexError:
+            return False
+        return True
+
+    def stop_for_good(self) -> None:
+        """Let the thread run no instruction more, as soon as it runs Python code again."""
+        self.dying = self.ended = True
+        _set_async_error(self.ident, Standstill)
 
     def new_gate(self) -> Any:
         """Make the gate, closed."""

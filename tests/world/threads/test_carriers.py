@@ -5,14 +5,11 @@ import contextvars
 import gc
 import sys
 import threading
-import time
 
 import pytest
 
-from desvelo.errors import LoopBlocked
 from desvelo.world import World
 from desvelo.world.boundary import Boundary
-from desvelo.world.threads import locks
 from desvelo.world.threads.carriers import CARRIERS, can_forget
 
 used_again = pytest.mark.skipif(
@@ -132,30 +129,6 @@ def test_nothing_of_an_execution_is_held_by_an_idle_thread():
     execution()
     gc.collect()
     assert gone == [True]
-
-
-def test_a_thread_that_is_given_up_for_lost_is_never_used_again():
-    real = locks.real_lock()
-    real.acquire()
-    idents = []
-
-    def blocked():
-        idents.append(threading.get_ident())
-        real.acquire()
-
-    with World(runtime="threads") as world:
-        world.deciding = True
-        world.threads.real_seconds = 0.2
-        operation = world.start("blocked", blocked)
-        with pytest.raises(LoopBlocked):
-            world.finish([operation])
-    for _ in range(3):
-        assert idents[0] not in run(threading.get_ident, threading.get_ident)
-    idle = len(CARRIERS)
-    real.release()
-    while idents[0] in sys._current_frames():
-        time.sleep(0)
-    assert len(CARRIERS) == idle
 
 
 def test_a_thread_with_a_stack_of_another_size_is_a_new_one():

@@ -532,3 +532,22 @@ def test_no_thread_of_the_system_outlives_the_world():
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+@pytest.mark.parametrize("arguments", [(False, 1), (True, -5)])
+def test_a_senseless_time_out_is_refused_also_by_a_free_lock(kind, arguments):
+    def work():
+        lock = getattr(threading, kind)()
+        with pytest.raises(ValueError, match="time"):
+            lock.acquire(*arguments)
+        assert lock.acquire(False)
+
+    run(work)
+
+
+def test_a_thread_says_the_number_that_the_system_knows_it_by():
+    def number():
+        return threading.current_thread().native_id == threading.get_native_id()
+
+    assert run(number) == [True]

@@ -305,7 +305,7 @@ def test_asyncio_run_inside_a_thread_is_refused_by_name():
 
             return {"one": work}
 
-    with pytest.raises(TargetError, match=r"asyncio.new_event_loop\(\) at .*test_scenarios.py"):
+    with pytest.raises(TargetError, match=r"asyncio.run\(\) at .*test_scenarios.py"):
         explore(Inner, max_seconds=5)
 
 

@@ -18,10 +18,10 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from desvelo.errors import DesveloError, ServerGone
+from desvelo.errors import ServerGone, ServerRefused
 
 
-class PostgresError(DesveloError):
+class PostgresError(ServerRefused):
     """The server's answer was an error; ``state`` is its SQLSTATE, ``answer`` its bytes."""
 
     def __init__(self, message: str, state: str = "", answer: bytes = b"") -> None:
