@@ -263,7 +263,7 @@ def _opened(
 ) -> Iterator[ClinicalStore]:
     where = place(backend, folder, target.parts.clinical)
     if backend == "psycopg":
-        where += "&options=-c%20deadlock_timeout%3D20ms"
+        where += "?options=-c%20deadlock_timeout%3D20ms"
     store = target.clinical_store(backend, where, isolation=level)
     assert isinstance(store, ClinicalStore)
     try:
