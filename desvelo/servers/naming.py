@@ -13,7 +13,10 @@ def refuse_unnamed(kind: str, server: object | None) -> None:
     ``server`` is the one that is meant, or nothing when it has not been started yet.
     """
     world = current()
-    if world is None or (world.bridge is not None and world.bridge.knows(server)):
+    if world is None:
+        return
+    if world.bridge is not None and (server is None or world.bridge.knows(server)):
+        # Another database of a server that was named is found in the world for the first time.
         return
     raise UnsupportedInWorld(
         f"{kind}() at {calling_line()}: the server is not known in here; name it in the scenario, "

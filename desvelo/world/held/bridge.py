@@ -67,8 +67,9 @@ class Bridge:
         return self.server_named(self.world.network.name_of(address[0]), address[1])
 
     def knows(self, server: object) -> bool:
-        """Tell whether a server is one of this world's."""
-        return any(known is server for known in self._servers)
+        """Tell whether a server is one of this world's, or another database of one."""
+        place = (getattr(server, "host", None), getattr(server, "port", None))
+        return any(known is server or (known.host, known.port) == place for known in self._servers)
 
     def server_named(self, host: str, port: int) -> RealServer | None:
         """Return the real server with this name and port."""

@@ -35,7 +35,7 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_outcomes_are_those_of_real_connections_in_the_same_order(tmp_path, name, journal):
     orders = set()
-    for policy in policies(12, "pos"):
+    for policy in policies(24, "pos"):
         log, _ = run(fresh(tmp_path, journal), PROGRAMS[name], policy)
         assert replay_for_real(fresh(tmp_path, journal), log) == log
         orders.add(tuple((who, sql) for who, sql, _ in log))
