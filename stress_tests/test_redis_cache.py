@@ -20,8 +20,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from desvelo import ConcurrentMachine, at_rest, current_target, operation
-from desvelo.servers import EmbeddedRedis, ServerUnavailable
+from desvelo.servers import EmbeddedRedis
 from desvelo.servers import redis as real_redis
+from desvelo.servers.testing import need_redis
 
 pytest.importorskip("redis", reason="the cache on Redis needs: pip install 'desvelo[redis]'")
 pytest.importorskip("fakeredis", reason="the embedded Redis needs: pip install 'desvelo[redis]'")
@@ -173,15 +174,7 @@ def part_of(machine: type[ConcurrentMachine], share: int) -> Any:
     return case
 
 
-def need_redis(case: Any) -> None:
-    """Skip where there is no redis-server."""
-    try:
-        real_redis()
-    except ServerUnavailable as error:
-        case.skipTest(str(error))
-
-
 TestRedisCache = pytest.mark.stress(phase="database")(part_of(RedisCache, 4))
 TestRedisCacheOnServer = pytest.mark.stress(phase="database")(part_of(RedisCacheOnServer, 6))
-TestRedisCacheOnServer.setUp = need_redis
+TestRedisCacheOnServer.setUpClass = classmethod(lambda _: need_redis())
 TestRedisRateLimit = pytest.mark.stress(phase="webhook")(part_of(RedisRateLimit, 6))

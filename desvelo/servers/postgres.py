@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
-import ipaddress
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -23,7 +20,7 @@ from desvelo.servers.launch import (
     temporary_folder,
     until,
 )
-from desvelo.servers.naming import refuse_unnamed
+from desvelo.servers.lookup import Lookup, refuse_elsewhere
 from desvelo.servers.postgres_reset import Emptying
 from desvelo.world.held.postgres.connection import (
     Address,
@@ -159,7 +156,6 @@ class PostgresServer:
             from desvelo.world.held.postgres.backend import PostgresBackend
 
             self._backend = PostgresBackend(self)
-            atexit.register(self._backend.close)
         return self._backend
 
     def stop(self) -> None:
@@ -171,10 +167,6 @@ class PostgresServer:
             self._launched.stop()
 
 
-_servers: dict[str, PostgresServer] = {}
-_failed: dict[str, str] = {}
-
-
 def postgres(dsn: str | None = None, *, allow_host: str | None = None) -> PostgresServer:
     """Return this process's PostgreSQL server; the first call finds or starts it.
 
@@ -184,24 +176,7 @@ def postgres(dsn: str | None = None, *, allow_host: str | None = None) -> Postgr
     Raises `ServerUnavailable`, which says in one line how to get one, and `UsageError` for a
     DSN that cannot be used.
     """
-    wanted = dsn or os.environ.get("DESVELO_POSTGRES_DSN", "")
-    found = _servers.get(wanted)
-    refuse_unnamed("postgres", found)
-    if found is not None:
-        return found
-    if wanted in _failed:
-        raise ServerUnavailable(_failed[wanted])
-    try:
-        if wanted:
-            source = "the DSN" if dsn else "DESVELO_POSTGRES_DSN"
-            found = _named(wanted, source, allow_host or os.environ.get("DESVELO_ALLOW_HOST"))
-        else:
-            found = _started()
-    except ServerUnavailable as error:
-        _failed[wanted] = str(error)
-        raise
-    _servers[wanted] = found
-    return found
+    return _LOOKUP.find(dsn, allow_host)
 
 
 def address_of(dsn: str, source: str = "the DSN") -> Address:
@@ -231,27 +206,9 @@ def address_of(dsn: str, source: str = "the DSN") -> Address:
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine: a loopback address or the folder of a socket.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("/run/postgresql"), is_loopback("db.example.org")
-    (True, True, False)
-    """
-    if host.startswith("/") or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _named(dsn: str, source: str, allowed: str | None) -> PostgresServer:
     address = address_of(dsn, source)
-    if not is_loopback(address.host) and address.host != allowed:
-        raise UsageError(
-            f"{source} names the host {address.host}, which is not this machine; its data would be "
-            f"written over and over, so say that you mean it: DESVELO_ALLOW_HOST={address.host}"
-        )
+    refuse_elsewhere(address.host, source, allowed, "its data would be written over and over")
     try:
         return PostgresServer(address)
     except (PostgresError, ServerGone) as error:
@@ -346,3 +303,6 @@ def _answers(address: Address) -> bool:
     except (ServerGone, PostgresError):
         return False
     return True
+
+
+_LOOKUP = Lookup("postgres", "DSN", _named, _started)

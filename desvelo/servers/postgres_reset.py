@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-
 from desvelo.world.held.postgres.connection import Address, PostgresConnection, PostgresError
 
 TRUNCATE_EVERY = 256
@@ -48,7 +46,6 @@ class Emptying:
         """Empty these tables, or all; sequences begin again."""
         if self._connection is None:
             self._connection = PostgresConnection(self._address)
-            atexit.register(self.close)
         connection = self._connection
         names = tables or self._everything(connection)
         if not names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,7 @@ from desvelo.servers.launch import (
     temporary_folder,
     until,
 )
-from desvelo.servers.naming import refuse_unnamed
-from desvelo.servers.postgres import is_loopback
+from desvelo.servers.lookup import Lookup, refuse_elsewhere
 from desvelo.world.held.redis_connection import RedisAddress, RedisConnection, RedisError
 
 if TYPE_CHECKING:
@@ -112,13 +110,11 @@ class RedisServer:
         return self._backend
 
     def stop(self) -> None:
-        """Stop it, when it was started here."""
+        """Close what is open to it, and stop it when it was started here."""
+        if self._backend is not None:
+            self._backend.close()
         if self._launched is not None:
             self._launched.stop()
-
-
-_servers: dict[str, RedisServer] = {}
-_failed: dict[str, str] = {}
 
 
 def redis(url: str | None = None, *, allow_host: str | None = None) -> RedisServer:
@@ -129,24 +125,7 @@ def redis(url: str | None = None, *, allow_host: str | None = None) -> RedisServ
     ``allow_host`` or ``DESVELO_ALLOW_HOST`` names its host. Raises `ServerUnavailable`, which
     says in one line how to get one, and `UsageError` for a URL that cannot be used.
     """
-    wanted = url or os.environ.get("DESVELO_REDIS_URL", "")
-    found = _servers.get(wanted)
-    refuse_unnamed("redis", found)
-    if found is not None:
-        return found
-    if wanted in _failed:
-        raise ServerUnavailable(_failed[wanted])
-    try:
-        if wanted:
-            source = "the URL" if url else "DESVELO_REDIS_URL"
-            found = _named(wanted, source, allow_host or os.environ.get("DESVELO_ALLOW_HOST"))
-        else:
-            found = _started()
-    except ServerUnavailable as error:
-        _failed[wanted] = str(error)
-        raise
-    _servers[wanted] = found
-    return found
+    return _LOOKUP.find(url, allow_host)
 
 
 def address_of(url: str, source: str = "the URL") -> RedisAddress:
@@ -174,11 +153,7 @@ def address_of(url: str, source: str = "the URL") -> RedisAddress:
 
 def _named(url: str, source: str, allowed: str | None) -> RedisServer:
     address = address_of(url, source)
-    if not is_loopback(address.host) and address.host != allowed:
-        raise UsageError(
-            f"{source} names the host {address.host}, which is not this machine; scenarios would "
-            f"write to it, so say that you mean it: DESVELO_ALLOW_HOST={address.host}"
-        )
+    refuse_elsewhere(address.host, source, allowed, "scenarios would write to it")
     try:
         return RedisServer(address)
     except (RedisError, ServerGone) as error:
@@ -216,3 +191,6 @@ def _answers(address: RedisAddress) -> bool:
     except (ServerGone, RedisError):
         return False
     return True
+
+
+_LOOKUP = Lookup("redis", "URL", _named, _started)

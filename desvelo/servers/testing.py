@@ -6,6 +6,7 @@ import pytest
 
 from desvelo.servers.launch import ServerUnavailable
 from desvelo.servers.postgres import PostgresServer, postgres
+from desvelo.servers.redis import RedisServer, redis
 
 
 def need_postgres() -> PostgresServer:
@@ -14,6 +15,20 @@ def need_postgres() -> PostgresServer:
         return postgres()
     except ServerUnavailable as error:
         pytest.skip(str(error))
+
+
+def need_redis(*, ours: bool = False) -> RedisServer:
+    """Return this process's Redis server, or skip the test and say how to get one.
+
+    With ``ours`` it has to be one that was started here, which may be emptied.
+    """
+    try:
+        server = redis()
+    except ServerUnavailable as error:
+        pytest.skip(str(error))
+    if ours and not server.ours:
+        pytest.skip("DESVELO_REDIS_URL names a server that is not ours to empty")
+    return server
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from desvelo import leak_check
-from desvelo.servers import ServerUnavailable, postgres, redis
+from desvelo.servers.testing import need_postgres, need_redis
 
 asyncpg = pytest.importorskip("asyncpg")
 psycopg = pytest.importorskip("psycopg")
@@ -19,18 +19,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def dsn():
-    try:
-        return postgres().dsn
-    except ServerUnavailable as error:
-        pytest.skip(str(error))
+    return need_postgres().dsn
 
 
 @pytest.fixture(scope="module")
 def redis_url():
-    try:
-        return redis().url
-    except ServerUnavailable as error:
-        pytest.skip(str(error))
+    return need_redis().url
 
 
 async def connection_of_asyncpg(dsn):

@@ -102,8 +102,8 @@ def test_without_any_server_one_line_says_how_to_get_one(monkeypatch):
     module = sys.modules["desvelo.servers.postgres"]
     monkeypatch.delenv("DESVELO_POSTGRES_DSN", raising=False)
     monkeypatch.setattr(module, "_programs", lambda: iter(()))
-    monkeypatch.setattr(module, "_servers", {})
-    monkeypatch.setattr(module, "_failed", {})
+    monkeypatch.setattr(module._LOOKUP, "found", {})
+    monkeypatch.setattr(module._LOOKUP, "failed", {})
     with pytest.raises(ServerUnavailable, match="pip install") as caught:
         find_postgres()
     assert "\n" not in str(caught.value)

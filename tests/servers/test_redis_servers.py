@@ -16,16 +16,12 @@ from desvelo.errors import UsageError
 from desvelo.servers import EmbeddedRedis, RedisServer, ServerUnavailable
 from desvelo.servers import redis as real_redis
 from desvelo.servers.redis import address_of
+from desvelo.servers.testing import need_redis
 
 
 @pytest.fixture
 def server() -> RedisServer:
-    try:
-        found = real_redis()
-    except ServerUnavailable as error:
-        pytest.skip(str(error))
-    if not found.ours:
-        pytest.skip("DESVELO_REDIS_URL names a server that is not ours to empty")
+    found = need_redis(ours=True)
     found.empty()
     return found
 
@@ -61,8 +57,8 @@ def test_where_there_is_no_server_one_line_says_how_to_get_one(
 ) -> None:
 
     module = sys.modules["desvelo.servers.redis"]
-    monkeypatch.setattr(module, "_servers", {})
-    monkeypatch.setattr(module, "_failed", {})
+    monkeypatch.setattr(module._LOOKUP, "found", {})
+    monkeypatch.setattr(module._LOOKUP, "failed", {})
     monkeypatch.delenv("DESVELO_REDIS_URL", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ServerUnavailable, match="apt-get install redis-server") as first:

@@ -12,8 +12,9 @@ import redis.asyncio
 
 from desvelo import World, explore
 from desvelo.errors import UnsupportedInWorld, WorldStuck
-from desvelo.servers import EmbeddedRedis, ServerUnavailable
+from desvelo.servers import EmbeddedRedis
 from desvelo.servers import redis as real_redis
+from desvelo.servers.testing import need_redis
 
 SILENT: dict[str, Any] = {"protocol": 2, "driver_info": None}
 
@@ -21,10 +22,7 @@ SILENT: dict[str, Any] = {"protocol": 2, "driver_info": None}
 @pytest.fixture(params=["embedded", "real"])
 def place(request: pytest.FixtureRequest) -> str:
     if request.param == "real":
-        try:
-            real_redis()
-        except ServerUnavailable as error:
-            pytest.skip(str(error))
+        need_redis()
     return str(request.param)
 
 
@@ -139,10 +137,7 @@ def test_who_waits_for_a_push_goes_on_when_it_comes(place: str) -> None:
 
 @leaving_clients_open
 def test_waiting_for_a_push_that_never_comes_is_stuck_not_slow() -> None:
-    try:
-        port = real_redis().port
-    except ServerUnavailable as error:
-        pytest.skip(str(error))
+    port = need_redis().port
 
     async def main() -> None:
         await redis.asyncio.Redis(port=port, socket_timeout=None, **SILENT).blpop("queue")
@@ -166,10 +161,7 @@ def test_waiting_for_a_push_that_never_comes_is_stuck_not_slow() -> None:
 def test_what_no_schedule_could_repeat_is_refused_with_its_name(
     words: tuple[str, ...], said: str
 ) -> None:
-    try:
-        port = real_redis().port
-    except ServerUnavailable as error:
-        pytest.skip(str(error))
+    port = need_redis().port
 
     async def main() -> None:
         await redis.asyncio.Redis(port=port, retry=None, **SILENT).execute_command(*words)
@@ -181,10 +173,7 @@ def test_what_no_schedule_could_repeat_is_refused_with_its_name(
 
 @leaving_clients_open
 def test_nothing_of_one_execution_is_left_for_the_next() -> None:
-    try:
-        port = real_redis().port
-    except ServerUnavailable as error:
-        pytest.skip(str(error))
+    port = need_redis().port
 
     async def main() -> Any:
         client = redis.asyncio.Redis(port=port, protocol=3, driver_info=None)
@@ -236,10 +225,7 @@ for _ in range(3):
 
 
 def test_two_processes_see_the_same_events_with_a_real_server() -> None:
-    try:
-        real_redis()
-    except ServerUnavailable as error:
-        pytest.skip(str(error))
+    need_redis()
     digests = set()
     for seed in ("1", "2"):
         done = subprocess.run(
@@ -258,10 +244,7 @@ def test_a_server_that_dies_is_named() -> None:
     from desvelo.errors import ServerGone
     from desvelo.servers.redis import _started
 
-    try:
-        real_redis()
-    except ServerUnavailable as error:
-        pytest.skip(str(error))
+    need_redis()
     doomed = _started()
 
     async def main() -> None:

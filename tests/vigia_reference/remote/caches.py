@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import fakeredis
-import pytest
 import redis
 import redis.asyncio
 
-from desvelo.servers import EmbeddedRedis, ServerUnavailable
-from desvelo.servers.redis import redis as real_server
+from desvelo.servers import EmbeddedRedis, RedisServer
+from desvelo.servers.testing import need_redis
 from vigia_reference.cache import Cache, Fence
 from vigia_reference.remote import BlockingRateLimiter, BlockingRedisCache, RedisCache
 
@@ -56,14 +55,9 @@ class Awaited:
         return Limiter()
 
 
-def need_redis() -> Any:
+def emptied_redis() -> RedisServer:
     """Return this process's real server, emptied, or skip and say how to get one."""
-    try:
-        server = real_server()
-    except ServerUnavailable as error:
-        pytest.skip(str(error))
-    if not server.ours:
-        pytest.skip("the contract tests empty the server, and DESVELO_REDIS_URL names another's")
+    server = need_redis(ours=True)
     server.empty()
     return server
 
@@ -88,7 +82,7 @@ async def cache_of(kind: str, **options: Any) -> AsyncIterator[tuple[Any, Any]]:
             yield RedisCache(client), fakeredis.FakeRedis(server=embedded.data)
             await client.aclose()
     else:
-        url = need_redis().url
+        url = emptied_redis().url
         with redis.Redis.from_url(url) as other:
             if kind == "real server, asyncio":
                 client = redis.asyncio.Redis.from_url(url, **options)
