@@ -146,7 +146,6 @@ class World:
         self._has_heartbeat = False
         self.resting: Callable[[], bool] | None = None
         """Asked before time passes: whether the iterations end here, with time as it is."""
-        self._stop_at: int | None = None
         self.closed = False
 
     def __enter__(self) -> Self:

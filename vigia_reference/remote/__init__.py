@@ -6,8 +6,9 @@ The client is given from outside; the package ``redis`` is needed only by those 
 """
 
 from vigia_reference.remote.blocking import BlockingRateLimiter, BlockingRedisCache
-from vigia_reference.remote.cache import CacheUnavailable, RedisCache
+from vigia_reference.remote.cache import RedisCache
 from vigia_reference.remote.commands import RemoteLease
+from vigia_reference.remote.connected import CacheUnavailable
 
 __all__ = [
     "BlockingRateLimiter",

@@ -6,8 +6,6 @@ from typing import Any, Self
 
 from vigia_reference.cache import DEFAULT_TTL, Fence
 from vigia_reference.rate_limit import Admission, RateLimits
-from vigia_reference.remote import scripts
-from vigia_reference.remote.cache import CacheUnavailable
 from vigia_reference.remote.commands import (
     LEASE_SECONDS,
     RemoteLease,
@@ -21,30 +19,11 @@ from vigia_reference.remote.commands import (
     new_token,
     to_text,
 )
+from vigia_reference.remote.connected import CacheUnavailable, Connected, telling_outages
 
 
-@contextlib.contextmanager
-def telling_outages() -> Iterator[None]:
-    """Raise `CacheUnavailable` for the client's errors of the connection."""
-    from redis.exceptions import ConnectionError as Broken
-    from redis.exceptions import TimeoutError as TooLate
-
-    try:
-        yield
-    except (Broken, TooLate) as error:
-        raise CacheUnavailable(f"the cache does not answer: {error}") from error
-
-
-class BlockingRedisCache:
+class BlockingRedisCache(Connected):
     """`RedisCache` through a synchronous `redis.Redis`; may be used from any thread."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._owned = False
-        self._lease = client.register_script(scripts.LEASE)
-        self._invalidate = client.register_script(scripts.INVALIDATE)
-        self._begin = client.register_script(scripts.BEGIN)
-        self._end = client.register_script(scripts.END)
 
     @classmethod
     def connect(cls, url: str, **options: Any) -> Self:
@@ -54,9 +33,7 @@ class BlockingRedisCache:
         """
         from redis import Redis
 
-        cache = cls(Redis.from_url(url, **{"protocol": 2, "driver_info": None, **options}))
-        cache._owned = True
-        return cache
+        return cls._with_client_of(Redis, url, options)
 
     def close(self) -> None:
         """Close the client if it is the cache's own."""

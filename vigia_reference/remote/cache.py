@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, ParamSpec, Self, TypeVar
 
 from vigia_reference.cache import DEFAULT_TTL, Fence
-from vigia_reference.remote import scripts
 from vigia_reference.remote.commands import (
     LEASE_SECONDS,
     RemoteLease,
@@ -20,45 +19,29 @@ from vigia_reference.remote.commands import (
     new_token,
     to_text,
 )
+from vigia_reference.remote.connected import CacheUnavailable, Connected, telling_outages
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class CacheUnavailable(Exception):
-    """Redis could not be reached, or did not answer in time."""
-
-
-def telling_outages(call: Callable[P, Awaitable[R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Raise `CacheUnavailable` for the client's errors of the connection."""
+def outages_told(call: Callable[P, Awaitable[R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Make a coroutine function tell outages, for as long as it is awaited."""
 
     @functools.wraps(call)
     async def told(*arguments: P.args, **options: P.kwargs) -> R:
-        from redis.exceptions import ConnectionError as Broken
-        from redis.exceptions import TimeoutError as TooLate
-
-        try:
+        with telling_outages():
             return await call(*arguments, **options)
-        except (Broken, TooLate) as error:
-            raise CacheUnavailable(f"the cache does not answer: {error}") from error
 
     return told
 
 
-class RedisCache:
+class RedisCache(Connected):
     """`vigia_reference.cache.Cache` on Redis: the same calls, shared by all who use one server.
 
     *client* is a `redis.asyncio.Redis`; it is closed by `close` only when `connect` made it.
     Values are stored as JSON.  Every call raises `CacheUnavailable` when Redis does not answer.
     """
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._owned = False
-        self._lease = client.register_script(scripts.LEASE)
-        self._invalidate = client.register_script(scripts.INVALIDATE)
-        self._begin = client.register_script(scripts.BEGIN)
-        self._end = client.register_script(scripts.END)
 
     @classmethod
     def connect(cls, url: str, **options: Any) -> Self:
@@ -68,21 +51,19 @@ class RedisCache:
         """
         from redis.asyncio import Redis
 
-        cache = cls(Redis.from_url(url, **{"protocol": 2, "driver_info": None, **options}))
-        cache._owned = True
-        return cache
+        return cls._with_client_of(Redis, url, options)
 
     async def close(self) -> None:
         """Close the client if it is the cache's own."""
         if self._owned:
             await self._client.aclose()
 
-    @telling_outages
+    @outages_told
     async def get(self, key: str) -> Any | None:
         """The value of *key*, or `None` when there is none or its time is over."""
         return from_text(await self._client.get(key))
 
-    @telling_outages
+    @outages_told
     async def set(self, key: str, value: Any, ttl: float = DEFAULT_TTL) -> None:
         """Store *value* for *ttl* seconds; leases that were taken before fill no longer."""
         async with self._client.pipeline(transaction=True) as commands:
@@ -90,7 +71,7 @@ class RedisCache:
             commands.set(key, to_text(value), px=milliseconds(ttl))
             await commands.execute()
 
-    @telling_outages
+    @outages_told
     async def delete(self, key: str) -> int:
         """Invalidate one key; returns how many entries went (0 or 1)."""
         async with self._client.pipeline(transaction=True) as commands:
@@ -99,12 +80,12 @@ class RedisCache:
             _, dropped = await commands.execute()
         return int(dropped)
 
-    @telling_outages
+    @outages_told
     async def delete_pattern(self, pattern: str) -> int:
         """Invalidate all keys that match; returns how many entries went."""
         return int(await self._invalidate(args=[glob_of(pattern)]))
 
-    @telling_outages
+    @outages_told
     async def increment(self, key: str, ttl: float) -> tuple[int, float]:
         """Add one to a counter, and return its value and the seconds until it starts afresh."""
         async with self._client.pipeline(transaction=True) as commands:
@@ -115,13 +96,13 @@ class RedisCache:
             _, count, left = await commands.execute()
         return int(count), int(left) / 1000
 
-    @telling_outages
+    @outages_told
     async def lease(self, key: str) -> RemoteLease:
         """Take the right to fill *key*; do so before reading what it will be filled with."""
         token = await self._lease(keys=[key], args=[new_token(), milliseconds(LEASE_SECONDS)])
         return RemoteLease(key, as_text(token))
 
-    @telling_outages
+    @outages_told
     async def fill(self, lease: RemoteLease, value: Any, ttl: float = DEFAULT_TTL) -> bool:
         """Store *value* unless the key was set or invalidated since the lease was taken."""
         from redis.exceptions import WatchError
@@ -161,11 +142,11 @@ class RedisCache:
             with contextlib.suppress(CacheUnavailable):
                 await self._take_down(fence_id, fence)
 
-    @telling_outages
+    @outages_told
     async def _put_up(self, fence_id: str, fence: Fence) -> None:
         await self._begin(args=begin_arguments(fence_id, fence))
 
-    @telling_outages
+    @outages_told
     async def _take_down(self, fence_id: str, fence: Fence) -> None:
         keys, arguments = end_arguments(fence_id, fence)
         await self._end(keys=keys, args=arguments)

@@ -14,8 +14,9 @@ import concurrent.futures.thread
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from desvelo.world import order
 from desvelo.world.inside import current
@@ -78,6 +79,8 @@ class _Base:
     )
 
     _real: Any
+    _fresh: ClassVar[Callable[[], Any]]
+    """Makes a lock of the real kind."""
 
     def __init__(self, real: Any, made: Place | None) -> None:
         self._real = real
@@ -97,13 +100,10 @@ class _Base:
         """Who has it, as far as this world knows."""
         return self._owner
 
-    def _fresh(self) -> Any:
-        raise NotImplementedError
-
     def _enter_world(self, world: World) -> None:
         """Forget a world that has ended: whoever held the lock there is gone."""
         if self._owner is not None:
-            self._real = self._fresh()
+            self._real = type(self)._fresh()
             self._owner = None
             self._depth = 0
         self._world = world
@@ -151,12 +151,10 @@ class Lock(_Base):
     """Stands for ``threading.Lock``."""
 
     __slots__ = ()
+    _fresh = staticmethod(real_lock)
 
     def __init__(self, real: Any = None) -> None:
         super().__init__(real or real_lock(), place_of(sys._getframe(1)))
-
-    def _fresh(self) -> Any:
-        return real_lock()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock; as ``threading.Lock.acquire``."""
@@ -214,12 +212,10 @@ class RLock(_Base):
     """Stands for ``threading.RLock``."""
 
     __slots__ = ()
+    _fresh = staticmethod(real_rlock)
 
     def __init__(self, real: Any = None) -> None:
         super().__init__(real or real_rlock(), place_of(sys._getframe(1)))
-
-    def _fresh(self) -> Any:
-        return real_rlock()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock, perhaps again; as ``threading.RLock.acquire``."""

@@ -8,6 +8,7 @@ from vigia_reference.clinical.drivers.sqlite_dialect import (
     OPENING_ATTEMPTS,
     OPENING_PAUSE,
     Journal,
+    SqliteState,
     begin_statement,
     parameters,
     postponed,
@@ -19,22 +20,10 @@ from vigia_reference.clinical.errors import Conflict
 from vigia_reference.clinical.statements import Query, Rows, for_sqlite
 
 
-class SqliteConnection:
+class SqliteConnection(SqliteState):
     """One connection to a database file."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._closed = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._closed
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction was begun and not ended."""
-        return not self._closed and self._connection.in_transaction
+    _connection: sqlite3.Connection
 
     def begin(self, begin: Begin) -> None:
         """Begin a transaction."""

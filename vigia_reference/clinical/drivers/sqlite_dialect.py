@@ -41,6 +41,24 @@ _CONSTRAINTS: dict[str, type[ConstraintViolation]] = {
 }
 
 
+class SqliteState:
+    """What a connection of either driver knows of itself."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction was begun and not ended."""
+        return not self._closed and bool(self._connection.in_transaction)
+
+
 def settings(journal: Journal) -> tuple[str, ...]:
     """The statements that a new connection begins with."""
     return (
