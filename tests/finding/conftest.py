@@ -1,40 +1,11 @@
 """Scenarios as files of their own, so that each test may change its copy."""
 
-import os
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-"""For processes that tests start: they import the project that the tests belong to."""
-
-LOST_UPDATE = """
-    import asyncio
-
-    def setup():
-        return {"balance": 0}
-
-    def operations(account):
-        async def deposit():
-            seen = account["balance"]
-            await asyncio.sleep(0)
-            account["balance"] = seen + 1
-
-        async def late():
-            for _ in range(5):
-                await asyncio.sleep(0)
-            seen = account["balance"]
-            await asyncio.sleep(0)
-            account["balance"] = seen + 1
-
-        return {"deposit": deposit, "late": late}
-
-    def check(account):
-        assert account["balance"] == 2, f"balance is {account['balance']}"
-"""
+from lost_update import LOST_UPDATE  # isort: skip
 
 
 @pytest.fixture

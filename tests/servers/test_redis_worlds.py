@@ -112,7 +112,7 @@ def test_a_lost_update_is_found_and_told_the_same_each_time(
 
 @pytest.mark.parametrize("kind", [Counting, CountingInThreads])
 def test_what_one_command_does_is_never_torn(kind: type[Counting], place: str) -> None:
-    assert explore(kind(place, atomic=True), max_executions=60, max_seconds=60) is None
+    assert explore(kind(place, atomic=True), max_executions=25, max_seconds=60) is None
 
 
 def test_who_waits_for_a_push_goes_on_when_it_comes(place: str) -> None:

@@ -152,6 +152,7 @@ class Bridge:
         while True:
             running = [one for one in self._ends if one.owing and one not in waiting]
             if not running:
+                self._freeze(waiting)
                 if self._changed and waiting and self._wake_one():
                     continue
                 if pried or not self._pry():
@@ -171,7 +172,7 @@ class Bridge:
             proven = self._ask(running, now - since)
             if proven and not readable(running, 0.0):
                 self._let_wait(proven)
-            if now - since > LONG:
+            if now - since > LONG and self._held_up(running):
                 self._wake_all()
             if now - since > PATIENCE:
                 raise self._silence(running[0], now - since)
@@ -197,9 +198,14 @@ class Bridge:
         """Note who waits; whoever began to wait first is first to go on."""
         for session in sorted(proven, key=lambda session: session.number):
             self._waiting[session] = proven[session]
-            self._backends[session].freeze(session)
+        self._freeze(proven)
         self._changed = True
         self._note(proven)
+
+    def _freeze(self, waiting: Iterable[Session]) -> None:
+        """Let nobody of them go on by itself; some may have had to, for a while."""
+        for session in waiting:
+            self._backends[session].freeze(session)
 
     def _wake_one(self) -> bool:
         """Let the first of the waiting sessions go on that can; tell whether there is one.
@@ -216,6 +222,13 @@ class Bridge:
         waiting.update(proven)
         self._changed = False
         return False
+
+    def _held_up(self, running: list[Session]) -> bool:
+        """Tell whether a server says that what runs needs one who is frozen, beyond locks."""
+        return any(
+            backend.held_up([one for one in running if self._backends[one] is backend])
+            for backend in dict.fromkeys(self._backends[one] for one in running)
+        )
 
     def _wake_all(self) -> None:
         """Freeze nobody any more: what runs may need them, in a way that is no lock."""

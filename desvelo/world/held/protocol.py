@@ -88,6 +88,12 @@ class Backend(Protocol):
     def thaw(self, session: Any) -> None:
         """Let a session go on."""
 
+    def held_up(self, sessions: Collection[Any]) -> bool:
+        """Tell whether one of these running sessions may need one that is frozen, to go on.
+
+        Asked when an answer takes long. One that only works long needs nobody.
+        """
+
     def pry(self, sessions: Collection[Any]) -> bool:
         """Ask for what the server may tell sessions unasked, after others were answered.
 

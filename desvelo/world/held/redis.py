@@ -67,6 +67,10 @@ class RedisBackend:
     def thaw(self, session: Any) -> None:
         """Do nothing: nobody was frozen."""
 
+    def held_up(self, sessions: Collection[Any]) -> bool:
+        """Say no: nobody was frozen."""
+        return False
+
     def waiting(
         self, asked: Collection[Any], sessions: Collection[Any], silence: float
     ) -> dict[Any, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import _socket
 import atexit
 import contextlib
+import itertools
 import os
 import shutil
 import socket
@@ -33,7 +34,7 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self.address = (host, port)
         self.port = port
-        self.folder = tempfile.mkdtemp(prefix="desvelo-relay-")
+        self.folder = _new_folder()
         self._listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._listener.bind(str(Path(self.folder, f".s.PGSQL.{port}")))
         self._listener.listen(64)
@@ -56,6 +57,19 @@ class Relay:
         self._listener.close()
         if self._process == os.getpid():
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _new_folder() -> str:
+    """Make a folder that outlives the world in which it is first needed.
+
+    It draws none of that world's names for temporary files, and is none of what it leaves open.
+    """
+    for number in itertools.count():
+        folder = Path(tempfile.gettempdir(), f"desvelo-relay-{os.getpid()}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            return str(folder)
+    raise AssertionError
 
 
 class RelayedSocket(SimSocket):

@@ -25,6 +25,7 @@ from desvelo.world import inside
 from desvelo.world.actors import ACTOR, WORLD, Actor
 from desvelo.world.threads.blocked import describe_call_from
 from desvelo.world.threads.carriers import CARRIERS, Carrier, Release
+from desvelo.world.threads.once import happens_once
 from desvelo.world.threads.processor import PROCESSOR
 from desvelo.world.threads.starting import register, unregister
 from desvelo.world.threads.thread import ControlledThread, ThreadExit, Wait, stand_still
@@ -412,8 +413,7 @@ class Threads:
             return
         if thread.line_was_point is frame:
             thread.line_was_point = None
-        elif not frame.f_code.co_filename.startswith("<frozen"):
-            # What is imported for the first time is no part of the program.
+        elif not happens_once(frame.f_code):
             self.point("takes a lock")
 
     def _pause(self, thread: ControlledThread, value: int, what: str) -> None:

@@ -35,10 +35,11 @@ def line_of(place: Place | None) -> str:
     if place is None:
         return ""
     code, offset = place
-    return f"{display_path(code.co_filename)}:{_line(code, offset)}"
+    return f"{display_path(code.co_filename)}:{line_number(code, offset)}"
 
 
-def _line(code: CodeType, offset: int) -> int:
+def line_number(code: CodeType, offset: int) -> int:
+    """Return the line that the instruction at an offset belongs to."""
     for start, end, line in code.co_lines():
         if start <= offset < end and line is not None:
             return line

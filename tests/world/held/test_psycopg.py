@@ -1,6 +1,7 @@
 """psycopg in the world: libpq is C with a socket of its own, and is relayed."""
 
 import asyncio
+import functools
 import time
 
 import psycopg
@@ -10,6 +11,8 @@ from desvelo.errors import UnsupportedInWorld
 from desvelo.schedule.decisions import Recorder
 from desvelo.schedule.policy import Scale, make_policy
 from desvelo.world import World
+from desvelo.world.held import bridge
+from desvelo.world.held.postgres import backend
 
 
 def run(server, *operations, runtime="threads", seed=None, trace=False):
@@ -39,9 +42,9 @@ def counted(server):
     return [int(n) for (n,) in server.run("SELECT n FROM counter ORDER BY id")]
 
 
-def in_transaction(server, *statements, pause=0.0):
+def in_transaction(server, *statements, pause=0.0, **options):
     def operation():
-        with psycopg.connect(server.dsn) as connection:
+        with psycopg.connect(server.dsn, **options) as connection:
             for statement in statements:
                 connection.execute(statement)
                 time.sleep(pause)
@@ -96,6 +99,43 @@ def test_the_same_decisions_give_the_same_trace(server, runtime, seed):
     operations = [make(server, add(a), "SELECT 1", add(b), pause=0.01) for a, b in ((1, 2), (2, 1))]
     seen = {str(run(server, *operations, runtime=runtime, seed=seed, trace=True)) for _ in range(3)}
     assert len(seen) == 1
+
+
+def test_a_server_that_is_slow_to_see_a_deadlock_tells_the_same(server, monkeypatch):
+    def seen(**options):
+        make = functools.partial(in_transaction, server, pause=0.01, **options)
+        return run(server, make(add(1), add(2)), make(add(2), add(1)), trace=True)
+
+    usual = seen()
+    monkeypatch.setattr(backend, "_TELLING", backend._TELLING.replace("=1ms", "=60ms"))
+    monkeypatch.setattr(backend, "_UNTOLD_AFTER", -1.0)
+    # Options of its own, so that it gets connections of its own.
+    assert seen(application_name="slow") == usual
+
+
+def test_while_a_statement_takes_long_nobody_overtakes_who_waits_longer(server, monkeypatch):
+    busy = (
+        "DO $$ DECLARE start timestamptz := clock_timestamp(); BEGIN "
+        "WHILE clock_timestamp() < start + interval '15 ms' LOOP END LOOP; END $$"
+    )
+    waiting = in_transaction(server, "SELECT 1", add(1), "SELECT 2", pause=0.005)
+    operations = [in_transaction(server, add(1), busy, pause=0.01), *[waiting] * 4]
+    usual = run(server, *operations, trace=True)
+    monkeypatch.setattr(bridge, "LONG", -1.0)
+    assert [run(server, *operations, trace=True) for _ in range(2)] == [usual] * 2
+
+
+def test_who_waits_for_a_lock_holds_nothing_else_up(server, monkeypatch):
+    monkeypatch.setattr(bridge, "LONG", 0.05)
+
+    def drops():
+        with psycopg.connect(server.dsn, autocommit=True) as connection:
+            time.sleep(0.02)
+            connection.execute("CREATE DATABASE other")
+            connection.execute("DROP DATABASE other")
+
+    holds = in_transaction(server, add(1), "SELECT 1", pause=0.5)
+    assert run(server, holds, in_transaction(server, add(1)), drops)[0] == ["returns None"] * 3
 
 
 def test_copying_pipelines_and_prepared_statements(server):

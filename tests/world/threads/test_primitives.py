@@ -1,9 +1,12 @@
 """What `threading`, `queue` and `concurrent.futures` do among controlled threads."""
 
 import concurrent.futures
+import logging
 import queue
+import tempfile
 import threading
 import time
+import unittest.mock
 
 import pytest
 
@@ -37,9 +40,9 @@ def run(*calls, policy="mix", seed=0, **options):
         return [operation.result for operation in operations]
 
 
-def every_schedule(make):
+def every_schedule(make, seeds=SEEDS):
     """Run what ``make`` returns, fresh, under many schedules."""
-    return [run(*make(), seed=seed) for seed in range(SEEDS)]
+    return [run(*make(), seed=seed) for seed in range(seeds)]
 
 
 def test_a_lock_keeps_others_out_under_every_schedule():
@@ -473,7 +476,8 @@ def test_a_thread_that_spins_until_a_sleeper_acts_ends():
 
         return spin, later
 
-    for results in every_schedule(make):
+    # A virtual second of spinning is long in real time.
+    for results in every_schedule(make, seeds=8):
         assert results[0] is True
 
 
@@ -551,3 +555,21 @@ def test_a_thread_says_the_number_that_the_system_knows_it_by():
         return threading.current_thread().native_id == threading.get_native_id()
 
     assert run(number) == [True]
+
+
+def test_what_the_process_remembers_takes_no_part_in_the_schedule():
+    logger = logging.getLogger("desvelo.tests.remembering")
+
+    def work():
+        return logger.isEnabledFor(logging.DEBUG), tempfile.gettempdir()
+
+    def points():
+        with World(Recorder(make_policy("fifo", 0, 40)), runtime="threads") as world:
+            world.deciding = True
+            world.finish([world.start(f"op-{n}", work) for n in range(2)])
+            return world.threads.points
+
+    logger.manager._clear_cache()
+    with unittest.mock.patch("tempfile.tempdir", None):
+        first = points()
+    assert points() == first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from desvelo.errors import ServerGone
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _BLOCKERS = """
 PREPARE desvelo_waits (int[]) AS
 SELECT pid, pg_blocking_pids(pid) || pg_safe_snapshot_blocking_pids(pid) FROM unnest($1) AS pid
+"""
+_HELD_UP = """
+PREPARE desvelo_held_up (int[]) AS
+SELECT 1 FROM pg_stat_activity
+WHERE pid = ANY($1) AND wait_event_type IN ('BufferPin', 'IPC', 'LWLock')
 """
 _TOO_MANY = "53300"
 _MAY_NOT = "42501"
@@ -199,13 +204,8 @@ class PostgresBackend:
         ]
         if not candidates:
             return {}
-        listed = ",".join(str(session.pid) for session in candidates)
-        rows = self._ask_side(f"EXECUTE desvelo_waits ('{{{listed}}}')")
-        blockers = {
-            int(pid): {int(number) for number in (by or "{}").strip("{}").split(",") if number}
-            for pid, by in rows
-            if pid is not None
-        }
+        stopped = [session for session in sessions if session not in asked and session.owing]
+        blockers = self._blockers([*candidates, *stopped])
         by_pid = {session.pid: session for session in sessions if session.pid}
         standing = {pid for pid, session in by_pid.items() if session not in asked}
         standing.add(0)  # a prepared transaction: nobody's process, and not running
@@ -217,6 +217,7 @@ class PostgresBackend:
                 if session not in proven
                 and blockers.get(session.pid)
                 and blockers[session.pid] <= standing
+                and not _in_a_circle(session.pid, blockers)
             ]
             if not more:
                 return proven
@@ -229,6 +230,16 @@ class PostgresBackend:
                     " and ".join(f"session {number}" for number in holders)
                     or "a prepared transaction"
                 )
+
+    def _blockers(self, sessions: Collection[PostgresSession]) -> dict[int, set[int]]:
+        """Return which processes the processes of these sessions wait for."""
+        listed = ",".join(str(session.pid) for session in sessions)
+        rows = self._ask_side(f"EXECUTE desvelo_waits ('{{{listed}}}')")
+        return {
+            int(pid): {int(number) for number in (by or "{}").strip("{}").split(",") if number}
+            for pid, by in rows
+            if pid is not None
+        }
 
     def pry(self, sessions: Collection[PostgresSession]) -> bool:
         """Ask idle sessions that listen for their notifications."""
@@ -260,10 +271,15 @@ class PostgresBackend:
             return False
         return True
 
+    def held_up(self, sessions: Collection[PostgresSession]) -> bool:
+        """Tell whether one of these sessions waits for something other than a lock."""
+        listed = ",".join(str(session.pid) for session in sessions)
+        return bool(self._ask_side(f"EXECUTE desvelo_held_up ('{{{listed}}}')"))
+
     def _ask_side(self, sql: str) -> list[list[str | None]]:
         if self._side is None:
             self._side = PostgresConnection(self._server.address)
-            self._side.query(_BLOCKERS)
+            self._side.query(_BLOCKERS + ";" + _HELD_UP)
         try:
             return self._side.query(sql)
         except ServerGone:
@@ -294,3 +310,17 @@ class PostgresBackend:
             self._ask_side("SELECT 1")
         except PostgresError as error:
             raise ServerGone(f"PostgreSQL does not let us in any more: {error}") from error
+
+
+def _in_a_circle(pid: int, blockers: Mapping[int, Collection[int]]) -> bool:
+    """Tell whether a process waits for itself, by way of others.
+
+    >>> _in_a_circle(1, {1: {2}, 2: {3}, 3: {1}}), _in_a_circle(1, {1: {2}, 2: {3}, 3: {2}})
+    (True, False)
+    """
+    reached: set[int] = set()
+    following = set(blockers[pid])
+    while following:
+        reached |= following
+        following = {by for one in following for by in blockers.get(one, ())} - reached
+    return pid in reached
