@@ -8,9 +8,10 @@ whatever happens. What stands in for them is in `timekeeping`, `chance`, `names`
 
 from __future__ import annotations
 
+import gc
 import sys
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from desvelo.world import (
     anyio_workers,
@@ -40,6 +41,23 @@ if TYPE_CHECKING:
 __all__ = ["Boundary", "current", "enter", "leave"]
 
 _MISSING = object()
+
+
+class Companion(Protocol):
+    """Something else that is put in place for as long as the boundary is."""
+
+    def attach(self) -> None:
+        """Put it in place."""
+
+    def detach(self) -> None:
+        """Take it out."""
+
+    def notice_imports(self) -> object:
+        """Look at modules that have come since."""
+
+
+COMPANIONS: list[Companion] = []
+"""Of layers above, which the world does not know."""
 
 
 def enter(world: World) -> None:
@@ -78,6 +96,9 @@ class Boundary:
     _known: dict[str, ModuleType] = {}  # noqa: RUF012 - one process, one boundary
     _numbered: set[str] = set()  # noqa: RUF012 - one process, one boundary
     _replaced: list[tuple[Any, Any]] = []  # noqa: RUF012 - one process, one boundary
+    _companions: list[Companion] = []  # noqa: RUF012 - one process, one boundary
+    _collects = False
+    """Whether garbage is collected at moments of Python's own choice outside."""
 
     def __enter__(self) -> Self:
         cls = Boundary
@@ -86,6 +107,11 @@ class Boundary:
             if cls._depth == 1:
                 self._install()
             notice_imports()
+            if cls._depth == 1:
+                # What they wrap may be one of ours; they are taken out first.
+                for companion in COMPANIONS:
+                    cls._companions.append(companion)
+                    companion.attach()
         except BaseException:
             self.__exit__()
             raise
@@ -97,6 +123,8 @@ class Boundary:
         if cls._depth:
             return
         _imports.stop()
+        while cls._companions:
+            cls._companions.pop().detach()
         PROCESSOR.leave()
         CARRIERS.dismiss()
         stop_watching()
@@ -107,11 +135,17 @@ class Boundary:
                 self._restore()
             except KeyboardInterrupt as error:
                 interrupted = error
+        if cls._collects:
+            cls._collects = False
+            gc.enable()
         if interrupted is not None:
             raise interrupted
 
     def _install(self) -> None:
         cls = Boundary
+        # A finalizer that runs whenever the collector likes is at no moment that a replay repeats.
+        cls._collects = gc.isenabled()
+        gc.disable()
         cls._known = dict(sys.modules)
         cls._numbered.clear()
         cls._modules = 0
@@ -197,6 +231,8 @@ def notice_imports() -> None:
     for generator in generators(sys.modules):
         chance.GENERATORS.keep(generator)
     adopting.adopt()
+    for companion in Boundary._companions:
+        companion.notice_imports()
 
 
 _imports = ImportWatch(notice_imports)

@@ -22,6 +22,7 @@ class PendingEvent:
         "fire",
         "held",
         "kind",
+        "not_before_ns",
         "place",
         "sequence",
         "yields_to_sleep",
@@ -47,6 +48,8 @@ class PendingEvent:
         self.deadline_ns = deadline_ns
         self.fire = fire
         self.yields_to_sleep = yields_to_sleep
+        self.not_before_ns = 0
+        """The virtual time before which a fault does not let it be seen."""
         self.held = ""
         """The deviation that holds it, by name, while a trace is kept."""
 

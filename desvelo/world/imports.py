@@ -13,8 +13,19 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-WATCHED = frozenset({"asyncpg", "psycopg", "psycopg_pool", "redis", "sqlalchemy", "aiosqlite"})
-"""Packages of which some part is replaced or numbered, or that import one of these."""
+WATCHED = frozenset(
+    {
+        "aiohttp",
+        "aiosqlite",
+        "asyncpg",
+        "httpx",
+        "psycopg",
+        "psycopg_pool",
+        "redis",
+        "sqlalchemy",
+    }
+)
+"""Packages of which some part is replaced, numbered or watched, or that import one of these."""
 
 
 class _ThenNotice(Loader):

@@ -82,6 +82,7 @@ class Jobs:
         self._pools: dict[int, Pool] = {}
         self.under_way = 0
         """How many jobs have been submitted and not answered."""
+        self._ended = False
 
     def submit(
         self, executor: Any, call: Callable[..., Any], arguments: tuple[Any, ...]
@@ -91,6 +92,9 @@ class Jobs:
         world = self._world
         actor = ACTOR.get()
         future = world.loop.create_future()
+        if self._ended:
+            future.cancel()
+            return future  # type: ignore[no-any-return]
         job = Job(pool, call, arguments, future, actor)
         pool.queue.append(job)
         self.under_way += 1
@@ -98,6 +102,18 @@ class Jobs:
             world.note("job", actor.lane, f"hands {describe_call(call)} to the executor")
         world.post("job", actor.name, lambda: self._permit(job))
         return future  # type: ignore[no-any-return]
+
+    def end(self) -> None:
+        """Cancel what is under way, now and later: the threads are gone, and nobody may wait."""
+        self._ended = True
+        self.under_way = 0
+        for pool in self._pools.values():
+            for job in pool.queue:
+                job.future.cancel()
+
+    def knows(self, executor: Any) -> bool:
+        """Tell whether an executor was given a job of the event loop."""
+        return id(executor) in self._pools
 
     def _pool_of(self, executor: Any) -> Pool:
         key = id(executor)
@@ -118,6 +134,8 @@ class Jobs:
         return pool
 
     def _permit(self, job: Job) -> None:
+        if self._ended:
+            return
         job.permitted = True
         self._run_what_may(job.pool)
 
@@ -192,6 +210,8 @@ class Jobs:
         self._world.selector.call(lambda: self._deliver(job))
 
     def _deliver(self, job: Job) -> None:
+        if self._ended:
+            return
         value, error = job.outcome
         self._finish(job)
         if job.future.done():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import re
 import socket
 import weakref
 from asyncio import events, unix_events
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from desvelo.world.world import World
 
 _SLEEP = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
+_COUNTED = re.compile(r"Task-\d+")
+"""A name that asyncio gives, by a count over all that the process has made."""
 TIMER_DECISIONS_WITHIN = 10.0
 """Timers further away than this many seconds are not raced against the work at hand."""
 
@@ -152,6 +155,8 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):
             task: Any = super().create_task(coro, **options)
             # Of a foreign class perhaps, but it can still be put in order.
             task._desvelo_number = number
+            if isinstance(task, asyncio.Task) and _COUNTED.fullmatch(task.get_name()):
+                task.set_name(f"Task-{number}")
             self._made.append(weakref.ref(task))
             return task
         if options.get("name") is None:
@@ -165,8 +170,12 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):
 
         asyncio's own ``all_tasks`` walks the tasks of every loop that the process has had.
         """
+        return [task for task in self.made_tasks() if not task.done()]
+
+    def made_tasks(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks of this loop that somebody still holds, in the same order."""
         alive = (reference() for reference in self._made)
-        return [task for task in alive if task is not None and not task.done()]
+        return [task for task in alive if task is not None]
 
     def set_task_factory(self, factory: Any) -> None:
         """Set who makes tasks; asyncio's own eager ones are made as ours are."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from desvelo.errors import OutsideWorldError
 from desvelo.world import sockets
+from desvelo.world.actors import ACTOR
 from desvelo.world.inside import current
 from desvelo.world.network import Network, literal_address
 from desvelo.world.whereabouts import calling_line
@@ -47,6 +48,7 @@ def look_up(
     flags: int = 0,
 ) -> list[Any]:
     """Resolve a name as ``socket.getaddrinfo`` does, in a simulated network."""
+    check_name_server(network, host)
     number = port_number(port)
     of_kind = socket.SocketKind(kind) if kind else socket.SOCK_STREAM
     answers = []
@@ -55,6 +57,16 @@ def look_up(
         form = socket.AddressFamily(found)
         answers.append(AddressInfo((form, of_kind, proto or socket.IPPROTO_TCP, "", where)))
     return answers
+
+
+def check_name_server(network: Network, host: Any) -> None:
+    """Raise what the resolver raises when no name server answers, if that is to be so."""
+    if not network.unknown or not host or is_literal(host):
+        return
+    name = ACTOR.get().name
+    if name in network.unknown and host not in ("localhost", b"localhost"):
+        network.unknown.discard(name)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
 
 def port_number(port: Any) -> int:
@@ -113,6 +125,7 @@ def _gethostbyname(hostname: str, /) -> str:
     world = current()
     if world is None:
         return _real_gethostbyname(hostname)
+    check_name_server(world.network, hostname)
     return world.network.resolve(hostname, socket.AF_INET)[0][1]
 
 

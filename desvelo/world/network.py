@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from desvelo.world.actors import ACTOR, WORLD, Actor
+from desvelo.world.interference import Interference
+from desvelo.world.messages import Exchange
 
 if TYPE_CHECKING:
     from desvelo.world.held.bridge import Bridge
@@ -27,6 +29,12 @@ CAPACITY = 128 * 1024
 
 EPHEMERAL = range(32768, 61000)
 TIME_WAIT_NS = 60 * 1_000_000_000
+LONG_NS = 300 * 1_000_000_000
+"""What a fault keeps back arrives this much later: after any time-out, as a rule."""
+
+DRIPS = 64
+"""Bytes of one piece that a slow drip lets arrive one by one; the rest of it follows as one."""
+
 ANY_V4, ANY_V6 = "0.0.0.0", "::"  # noqa: S104 - the wildcard of a simulated machine
 _TLS_HANDSHAKE = b"\x16\x03"
 FIRST_FD = 1_000_000
@@ -50,6 +58,9 @@ class Medium(Protocol):
     def note(self, kind: str, lane: str, text: str) -> None:
         """Write a row of the trace, when one is kept."""
 
+    def later(self, actor: str, fire: Callable[[], None], nanoseconds: int) -> Callable[[], None]:
+        """Let something happen when so much time has passed; return what calls it off."""
+
     @property
     def now_ns(self) -> int:
         """Return the virtual time."""
@@ -62,39 +73,47 @@ class Medium(Protocol):
 class Connection(Actor):
     """Two connected sockets; an actor in the name of the operation that wrote last."""
 
-    __slots__ = ("number",)
+    __slots__ = ("exchange", "number")
 
     def __init__(self, number: int, owner: str) -> None:
         super().__init__(owner, "server")
         self.number = number
+        self.exchange: Exchange | None = None
+        """How far its messages are; known where faults may strike."""
 
 
 class Segment:
     """Bytes under way, or the end of the stream (``None``), and whether they may arrive."""
 
-    __slots__ = ("data", "permitted")
+    __slots__ = ("data", "ends", "permitted", "slowed")
 
-    def __init__(self, data: bytes | None) -> None:
+    def __init__(self, data: bytes | None, *, ends: bool = True) -> None:
         self.data = data
+        self.ends = ends
+        """Whether they are the last of one call of ``send``."""
         self.permitted = False
+        self.slowed = False
+        """Whether it has been taken out of a slow drip: it will not be slowed again."""
 
 
 class Pipe:
     """One direction of a connection: what is in flight, what has arrived, how it ends."""
 
     __slots__ = (
+        "_call_off",
         "arrived",
         "connection",
+        "cut",
         "describer",
         "encrypted",
         "ended",
         "in_flight",
-        "lose_next",
         "network",
         "reader",
         "reset",
         "segments",
         "short_of_room",
+        "withheld",
         "writer",
     )
 
@@ -109,8 +128,11 @@ class Pipe:
         self.in_flight = 0
         self.segments: deque[Segment] = deque()
         """What is under way, in order."""
-        self.lose_next = False
-        """A fault: the next bytes are lost, and the connection breaks instead."""
+        self._call_off: Callable[[], None] = _nothing
+        self.withheld = b""
+        """A fault: bytes that arrive only when it lets them; nothing overtakes them."""
+        self.cut = False
+        """A fault: the reader is shown an end that the writer has not sent."""
         self.ended = False
         self.reset = False
         self.short_of_room = False
@@ -142,7 +164,7 @@ class Pipe:
             self._launch(data, actor)
         elif cut:
             at = (0, 1, accepted // 2, accepted - 1)[cut]
-            self._launch(data[:at], actor)
+            self._launch(data[:at], actor, ends=False)
             self._launch(data[at:accepted], actor, behind=True)
         else:
             self._launch(data if accepted == len(data) else data[:accepted], actor)
@@ -152,9 +174,9 @@ class Pipe:
         """Send the end of the stream after all that was sent before."""
         self._post(Segment(None), actor)
 
-    def _launch(self, data: bytes, actor: str, *, behind: bool = False) -> None:
+    def _launch(self, data: bytes, actor: str, *, behind: bool = False, ends: bool = True) -> None:
         self.in_flight += len(data)
-        self._post(Segment(data), actor, behind=behind)
+        self._post(Segment(data, ends=ends), actor, behind=behind)
 
     def _post(self, segment: Segment, actor: str, *, behind: bool = False) -> None:
         self.segments.append(segment)
@@ -164,17 +186,25 @@ class Pipe:
     def _permit(self, segment: Segment) -> None:
         """Let a segment arrive, after all before it: a stream never overtakes itself."""
         segment.permitted = True
-        segments = self.segments
-        while segments and segments[0].permitted:
-            self._deliver(segments.popleft().data)
+        self.flow()
 
-    def _deliver(self, segment: bytes | None) -> None:
+    def flow(self) -> None:
+        """Let arrive what may arrive."""
+        segments, network = self.segments, self.network
+        while segments and segments[0].permitted and not self.withheld:
+            segment = segments.popleft()
+            if network.watched:
+                network.interference.arrive(self, segment)
+            else:
+                self.deliver(segment.data)
+
+    def deliver(self, segment: bytes | None) -> None:
+        """Let bytes arrive, or the end of the stream."""
         medium = self.network.medium
-        if self.lose_next:
-            self.lose_next = False
-            for pipe in (self, self.writer.incoming):
-                if pipe is not None:
-                    pipe.fail()
+        if self.ended:
+            if segment is not None:
+                # A proxy that has ended it on its other side can only reset.
+                self.break_off()
             return
         if segment is None:
             self.ended = True
@@ -205,6 +235,52 @@ class Pipe:
         if back is not None and not back.reset and not self.writer.closed:
             back.fail_later(self.connection.name)
 
+    # what faults do
+
+    def break_off(self) -> None:
+        """Break the connection, as seen by both its ends."""
+        for pipe in (self, self.writer.incoming):
+            if pipe is not None:
+                pipe.fail()
+
+    def cut_off(self) -> None:
+        """Show the reader an end after all that was sent until now, though it goes on."""
+        if not self.ended and not self.reset:
+            self.cut = True
+            end = Segment(None)
+            end.permitted = True
+            self.segments.append(end)
+            self.flow()
+
+    def withhold(self, data: bytes, let_go: Callable[[], None]) -> None:
+        """Keep bytes under way, for a long time or until `let_go` is called."""
+        self.withheld = data
+        self._call_off = self.network.medium.later(self.connection.name, let_go, LONG_NS)
+
+    def let_go(self) -> None:
+        """Let arrive what was withheld."""
+        data, self.withheld = self.withheld, b""
+        self._call_off()
+        if data and not self.reset:
+            self.deliver(data)
+            self.flow()
+
+    def slow_down(self, segment: Segment, interval_ns: int) -> None:
+        """Let the first bytes of a segment arrive one by one, and the rest after them."""
+        assert segment.data is not None
+        singly = min(len(segment.data) - 1, DRIPS)
+        data = segment.data
+        pieces = [data[at : at + 1] for at in range(singly)] + [data[singly:]]
+        parts = [Segment(piece, ends=False) for piece in pieces]
+        parts[-1].ends = segment.ends
+        self.segments.extendleft(reversed(parts))
+        for number, part in enumerate(parts):
+            part.slowed = True
+            permit = functools.partial(self._permit, part)
+            self.network.medium.later(self.connection.name, permit, (number + 1) * interval_ns)
+
+    # how it breaks
+
     def fail_later(self, actor: str) -> None:
         """Send a reset towards this pipe's reader."""
         self.network.medium.post("deliver", actor, self.fail)
@@ -215,6 +291,8 @@ class Pipe:
             return
         self.reset = True
         self.segments.clear()
+        self.withheld = b""
+        self._call_off()
         self.in_flight = 0
         medium = self.network.medium
         if medium.tracing:
@@ -261,6 +339,13 @@ class Network:
         """Operations whose next connection is refused."""
         self.dripping: set[str] = set()
         """Operations whose messages arrive in pieces."""
+        self.slowed: dict[str, int] = {}
+        """Operations whose messages arrive byte by byte: after how many nanoseconds each."""
+        self.unknown: set[str] = set()
+        """Operations whose next look-up of a name fails."""
+        self.watched = False
+        """Whether `interference` is asked before anything arrives."""
+        self.interference = Interference(self)
         self._time_wait: dict[tuple[str, int], int] = {}
         self._in_use: set[int] = set()
         self._hosts: dict[str, str] = {}
@@ -280,6 +365,10 @@ class Network:
     def forget(self, sock: SimSocket, fd: int) -> None:
         """Take a closed socket out of the tables."""
         self.sockets.pop(fd, None)
+        self.release(sock)
+
+    def release(self, sock: SimSocket) -> None:
+        """Take back the ports that a socket has."""
         for key in sock.bound_keys:
             if self.listeners.get(key) is sock:
                 del self.listeners[key]
@@ -288,6 +377,7 @@ class Network:
                 self.bound[key] = count
             else:
                 self.bound.pop(key, None)
+        sock.bound_keys.clear()
         if sock.ephemeral_port is not None:
             self._in_use.discard(sock.ephemeral_port)
 
@@ -473,6 +563,7 @@ class Network:
             listener.waiting.append(lambda: self._arrive(sock, address, actor))
             return
         server = listener.spawn(sock, address)
+        server.spawned_by = listener
         self.join(sock, server, actor)
         sock.connected()
         listener.expected += 1
@@ -509,6 +600,10 @@ def literal_address(host: str) -> tuple[int, str] | None:
     except ValueError:
         return None
     return (socket.AF_INET if address.version == 4 else socket.AF_INET6), str(address)
+
+
+def _nothing() -> None:
+    """Call off what nobody has begun."""
 
 
 def check_port(call: str, port: int) -> None:

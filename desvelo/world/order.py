@@ -154,6 +154,7 @@ _NUMBERED = {
     "aiohttp.client_proto": ("ResponseHandler",),
     "aiohttp.client_reqrep": ("ClientResponse",),
     "aiohttp.client_ws": ("ClientWebSocketResponse",),
+    "aiohttp.connector": ("_TransportPlaceholder",),
     "aiohttp.web_protocol": ("RequestHandler",),
     "aiohttp.web_response": ("StreamResponse",),
     "aiohttp.web_ws": ("WebSocketResponse",),
@@ -191,6 +192,8 @@ def stand_ins(done: set[str]) -> list[tuple[Any, str, Any]]:
             elif cls.__weakrefoffset__:
                 keep, look = _keep_apart, _look_apart
             else:
+                # Nothing can be kept with it, but all may have one hash: they are few.
+                found.append((cls, "__hash__", _one_hash))
                 continue
             real: Any = cls.__hash__
             found.append((cls, "__init__", _numbering(cls.__init__, keep, look)))  # type: ignore[misc] # it is wrapped, not called
@@ -215,6 +218,10 @@ def _keep_apart(item: Any, number: int) -> None:
 def _look_apart(item: Any) -> int | None:
     entry = _apart.get(id(item))
     return entry[1] if entry is not None else None
+
+
+def _one_hash(item: Any) -> int:
+    return -2
 
 
 def _numbering(

@@ -39,6 +39,8 @@ RELEASED = {
     "wake": "wakes up",
     "spawn": "its start is let through",
     "call": "the call into the event loop is made",
+    "cancel": "its cancellation comes",
+    "strike": "the fault strikes",
 }
 
 
@@ -58,6 +60,10 @@ class WorldSelector(selectors.BaseSelector):
         self._touched: dict[int, int] = {}
         """Descriptors to look at, in the order in which they became ready: fd to mask."""
         self._callbacks: list[Callable[[], None]] = []
+        self._cancellations: list[Callable[[], None]] = []
+        """Those that come before what else this poll reports."""
+        self.busy_polls: set[int] = set()
+        """Polls in which something was seen besides cancellations, for who wants to know."""
         self._stalled: dict[str, int] = {}
         self._sequence = 0
         self._ready: Any = ()
@@ -189,6 +195,26 @@ class WorldSelector(selectors.BaseSelector):
             self._pending.append(event)
         return event
 
+    def cancel_after(self, value: int, actor: str, strike: Callable[[], None]) -> PendingEvent:
+        """Cancel an operation some polls from now, before or after what else the poll brings.
+
+        It may come before a descriptor is reported, as from another one. No time-out is hurried
+        by it, and nothing waits for it.
+        """
+
+        def fire() -> None:
+            (self._callbacks if value % ORDERS else self._cancellations).append(strike)
+
+        event = self.hold("cancel", actor, fire, value, unhurried=True)
+        event.deadline_ns = NEVER_NS
+        event.held = ""
+        return event
+
+    def withdraw(self, event: PendingEvent) -> None:
+        """Take back what need not happen any more."""
+        if event in self._pending:
+            self._pending.remove(event)
+
     def hold_to_the_end(self, actor: str, fire: Callable[[], None]) -> PendingEvent:
         """Let everything else that is possible have its turn first."""
         event = self.hold("pause", actor, fire, 0)
@@ -284,8 +310,23 @@ class WorldSelector(selectors.BaseSelector):
             if event.actor == actor:
                 self._stall(event, self._stalled[actor])
 
+    def later(self, actor: str, fire: Callable[[], None], nanoseconds: int) -> Callable[[], None]:
+        """Let something happen when so much time has passed: a fault's doing, not a decision.
+
+        Returns what calls it off.
+        """
+        event = self.hold("deliver", actor, fire, 0)
+        self._stall(event, nanoseconds)
+
+        def call_off() -> None:
+            if event in self._pending:
+                self._pending.remove(event)
+
+        return call_off
+
     def _stall(self, event: PendingEvent, nanoseconds: int) -> None:
         event.due += MAX_HOLD
+        event.not_before_ns = max(event.not_before_ns, self._world.clock.now_ns) + nanoseconds
         event.deadline_ns += nanoseconds
 
     def _begin_to_wait(self, event: PendingEvent, polls: int) -> None:
@@ -302,7 +343,9 @@ class WorldSelector(selectors.BaseSelector):
 
     def busy(self) -> bool:
         """Tell whether anything is possible or to be reported besides timers."""
-        if self._pending or self._callbacks:
+        if self._callbacks or self._cancellations:
+            return True
+        if any(event.kind != "cancel" for event in self._pending):
             return True
         sockets = self._world.network.sockets
         for fd in self._touched:
@@ -334,7 +377,11 @@ class WorldSelector(selectors.BaseSelector):
             due = self._take_due()
             if due:
                 self._fire(due)
-            reported = self._report() if self._touched or self._callbacks else []
+            reported = (
+                self._report() if self._touched or self._callbacks or self._cancellations else []
+            )
+            if reported or due:
+                self.busy_polls.add(self.polls)
             if reported or timeout == 0 or self._ready or world.threads.home_may_go_on():
                 # A thread may have called into the loop, which wakes it.
                 return reported
@@ -385,6 +432,9 @@ class WorldSelector(selectors.BaseSelector):
         reported: EventList = []
         again: dict[int, int] = {}
         sockets = self._world.network.sockets
+        if self._cancellations:
+            self._report_calls(self._cancellations, reported)
+            self._cancellations = []
         for fd, mask in self._touched.items():
             sock = sockets.get(fd)
             key = self._keys.get(fd)
@@ -399,11 +449,14 @@ class WorldSelector(selectors.BaseSelector):
                 again[fd] = ready
         self._touched = again
         if self._callbacks:
-            callbacks, self._callbacks = self._callbacks, []
-            for callback in callbacks:
-                handle = self._world.loop.handle_for(callback)
-                reported.append((selectors.SelectorKey(-1, -1, READ, (handle, None)), READ))
+            self._report_calls(self._callbacks, reported)
+            self._callbacks = []
         return reported
+
+    def _report_calls(self, callbacks: list[Callable[[], None]], reported: EventList) -> None:
+        for callback in callbacks:
+            handle = self._world.loop.handle_for(callback)
+            reported.append((selectors.SelectorKey(-1, -1, READ, (handle, None)), READ))
 
     # time
 
@@ -427,15 +480,26 @@ class WorldSelector(selectors.BaseSelector):
             self._pass_time_to(handle)
             return False
         if self._pending:
-            soonest = min(event.due for event in self._pending)
-            for event in self._pending:
-                if event.due == soonest:
-                    event.due = self.polls
+            self._hurry()
             return True
         if handle is not None:
             self._pass_time_to(handle)
             return False
         raise WorldStuck("nothing can happen any more")
+
+    def _hurry(self) -> None:
+        """See what was held back longest; what a fault holds back is seen when its time comes."""
+        now = self._world.clock.now_ns
+        possible = [event for event in self._pending if event.not_before_ns <= now]
+        if not possible:
+            moment = min(event.not_before_ns for event in self._pending)
+            possible = [event for event in self._pending if event.not_before_ns == moment]
+            self._world.clock.advance_to(moment)
+            self._world.note_time()
+        soonest = min(event.due for event in possible)
+        for event in possible:
+            if event.due == soonest:
+                event.due = self.polls
 
     def _may_pass(self, handle: Any) -> bool:
         """Tell whether time may pass to a timer before what is under way is seen."""
@@ -447,7 +511,7 @@ class WorldSelector(selectors.BaseSelector):
         for event in self._pending:
             if when > event.deadline_ns and not (sleep and event.yields_to_sleep):
                 return False
-            hurried = hurried or not event.yields_to_sleep
+            hurried = hurried or not (event.yields_to_sleep or when <= event.not_before_ns)
         return not hurried or self._may_be_late_until(when)
 
     def _may_be_late_until(self, when: int) -> bool:
@@ -460,7 +524,11 @@ class WorldSelector(selectors.BaseSelector):
         wait = max(int(handle.when() * 1e9) - clock.now_ns, 0)
         rounded = -(-wait // MILLISECOND_NS) * MILLISECOND_NS
         limit = min(
-            (event.deadline_ns for event in self._pending if not event.yields_to_sleep),
+            (
+                event.deadline_ns
+                for event in self._pending
+                if not event.yields_to_sleep and event.not_before_ns <= clock.now_ns
+            ),
             default=NEVER_NS,
         )
         passed = max(min(rounded, limit - clock.now_ns), wait + 1)

@@ -101,6 +101,8 @@ class SimSocket(real_socket):
         self.incoming: Pipe | None = None
         self.created_by = ACTOR.get().name
         self.created_at = calling_line() if network.medium.tracing else ""
+        self.spawned_by: SimSocket | None = None
+        """The listener that a server's end came from."""
         self._told_of_reset = False
         self._write_closed = False
         self._read_closed = False
@@ -360,6 +362,16 @@ class SimSocket(real_socket):
             if medium.tracing:
                 medium.note("accept", connection.lane, f"accepts connection {connection.number}")
         return server, server.peer_address
+
+    def perish(self) -> None:
+        """Listen no longer, as when the process has died; its program still has the socket."""
+        self._network.release(self)
+        for server in self.queue:
+            server.abort()
+        self.queue.clear()
+        waiting, self.waiting = self.waiting, deque()
+        for retry in waiting:
+            retry()
 
     # data
 

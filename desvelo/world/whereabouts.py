@@ -52,6 +52,28 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     return package
 
 
+def suspended_frame(awaited: object) -> FrameType | None:
+    """Return the innermost frame of the user's own code where a coroutine waits.
+
+    If there is none, the one of an installed package.
+    """
+    found: FrameType | None = None
+    package: FrameType | None = None
+    while awaited is not None:
+        frame: FrameType | None = (
+            getattr(awaited, "cr_frame", None)
+            or getattr(awaited, "gi_frame", None)
+            or getattr(awaited, "ag_frame", None)
+        )
+        if frame is not None and not is_foreign(frame.f_code.co_filename):
+            if is_installed(frame.f_code.co_filename):
+                package = frame
+            else:
+                found = frame
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+    return found or package
+
+
 def calling_line() -> str:
     """Return ``file.py:12 in function`` of the user's line that led to this call."""
     frame = user_frame(sys._getframe(1))

@@ -147,6 +147,9 @@ class World:
         self.resting: Callable[[], bool] | None = None
         """Asked before time passes: whether the iterations end here, with time as it is."""
         self.closed = False
+        self.at_work: dict[str, Operation] = {}
+        """What repairs the damage of faults, such as a restart: the last one of each name."""
+        self._at_end: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -171,6 +174,10 @@ class World:
             self.until, self.cut_short = None, True
             raise StepLimitReached("still running when the time was up")
 
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Have something done when the world is closed, the last first."""
+        self._at_end.append(action)
+
     # decisions and events
 
     def decide(self, kind: str, actor: str, limit: int) -> int:
@@ -179,10 +186,18 @@ class World:
             return 0
         recorder = self.recorder
         value = recorder.decide(kind, actor, limit)
-        if value and self.trace is not None:
+        # Of a cancellation there is something to tell when it comes.
+        if value and self.trace is not None and kind != "cancel":
             deviation: Deviation = recorder.deviations[-1]
             self.note("deviation", actor, deviation.describe(), deviation=str(deviation.key))
         return value
+
+    def may_cancel(self, name: str) -> bool:
+        """Tell whether the schedule has a say on the cancellation of an operation."""
+        if any(repair.name == name for repair in self.at_work.values()):
+            return False
+        may = getattr(self.recorder.policy, "may_cancel", None)
+        return self.deciding and may is not None and bool(may(name))
 
     def post(
         self,
@@ -196,6 +211,13 @@ class World:
     ) -> None:
         """Make something possible; the schedule decides when it is seen."""
         self.selector.post(kind, actor, fire, delay_ns=delay_ns, unhurried=unhurried, behind=behind)
+
+    def later(self, actor: str, fire: Callable[[], None], nanoseconds: int) -> Callable[[], None]:
+        """Let something happen when so much time has passed, whatever the bound on latency.
+
+        Returns what calls it off.
+        """
+        return self.selector.later(actor, fire, nanoseconds)
 
     @property
     def now_ns(self) -> int:
@@ -520,6 +542,7 @@ class World:
                     self.threads.end()
                 finally:
                     boundary.leave()
+            self.jobs.end()
             self._abandon()
         finally:
             self.closed = True
@@ -528,6 +551,8 @@ class World:
             finally:
                 self.network.close()
                 sqlite.end_execution()
+                while self._at_end:
+                    self._at_end.pop()()
                 self._put_process_back()
                 if self.bridge is not None:
                     self.bridge.close()

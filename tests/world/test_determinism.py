@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime  # noqa: ICN001 - as targets import it
+import gc
 import os
 import random
 import secrets
@@ -253,3 +254,26 @@ def test_the_trace_is_the_same_in_fresh_processes_with_other_hash_seeds(name, tm
     assert len(digests) == 1, digests
     first, _, again = eval(digests.pop())
     assert first == again
+
+
+def test_no_finalizer_runs_when_the_collector_likes():
+    class Speaking:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            said.append("good-bye")
+
+    def use():
+        Speaking()
+        return [[] for _ in range(20_000)]
+
+    said = []
+    gc.collect()
+    assert gc.isenabled()
+    with World() as world:
+        world.call(use)
+        assert said == []
+    assert gc.isenabled()
+    gc.collect()
+    assert said == ["good-bye"]

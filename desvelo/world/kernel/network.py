@@ -41,14 +41,16 @@ class KernelPipe(Pipe):
         self.taken = 0
         """Bytes of them that the reader has read."""
 
-    def _deliver(self, segment: bytes | None) -> None:
-        if not self.lose_next:
-            if segment is not None:
-                self._carry(segment)
-            elif not self._carry_end():
-                self.fail()
-                return
-        super()._deliver(segment)
+    def deliver(self, segment: bytes | None) -> None:
+        """Let bytes arrive, or the end of the stream."""
+        if self.ended:
+            pass
+        elif segment is not None:
+            self._carry(segment)
+        elif not self._carry_end():
+            self.fail()
+            return
+        super().deliver(segment)
         back = self.reader.outgoing
         if self.ended and back is not None and back.ended:
             # Both have said their last, and both have heard it.
@@ -63,7 +65,7 @@ class KernelPipe(Pipe):
             self.settle()
 
     def _carry_end(self) -> bool:
-        if _is_real(self.writer) and not self.source.ended():
+        if _is_real(self.writer) and not self.cut and not self.source.ended():
             return False
         self.sink.finish()
         self._wait("shown the end of a stream to its reader", READABLE)
@@ -94,7 +96,7 @@ class KernelPipe(Pipe):
             self.fail()
         elif not self.ended and not any(segment.data is None for segment in self.segments):
             # The kernel has ended it in good order, and no event brings that to the reader.
-            self._deliver(None)
+            self.deliver(None)
 
     def fail(self) -> None:
         """Break the connection, as seen by this pipe's reader."""

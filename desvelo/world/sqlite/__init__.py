@@ -35,8 +35,31 @@ def install() -> None:
 
 def end_execution() -> None:
     """Let go of the locks that an execution has left behind; its connections stay."""
+    forget_failures()
     if "desvelo.world.sqlite.sessions" in sys.modules:
         sys.modules["desvelo.world.sqlite.sessions"].end()
+
+
+def fail_next_write(operation: str) -> None:
+    """Let the next write to a database for an operation find the disk full."""
+    if _IS_THERE:
+        from desvelo.world.sqlite import disk
+
+        disk.fail_next_write(operation)
+
+
+def fail_next_sync(operation: str) -> None:
+    """Let the next fsync of a database for an operation fail."""
+    if _IS_THERE:
+        from desvelo.world.sqlite import disk
+
+        disk.fail_next_sync(operation)
+
+
+def forget_failures(operation: str | None = None) -> None:
+    """Let the disk fail no more for an operation, or for any."""
+    if "desvelo.world.sqlite.disk" in sys.modules:
+        sys.modules["desvelo.world.sqlite.disk"].forget_failures(operation)
 
 
 def remove() -> None:
@@ -47,4 +70,12 @@ def remove() -> None:
         system.remove()
 
 
-__all__ = ["end_execution", "install", "remove", "replacements"]
+__all__ = [
+    "end_execution",
+    "fail_next_sync",
+    "fail_next_write",
+    "forget_failures",
+    "install",
+    "remove",
+    "replacements",
+]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from desvelo.errors import UnsupportedInWorld
 from desvelo.world.actors import ACTOR, WORLD
 from desvelo.world.inside import get_ident
-from desvelo.world.sqlite import system
+from desvelo.world.sqlite import disk, system
 from desvelo.world.sqlite.wording import is_setting, outcome, rows_text, short_sql, takes_write_lock
 from desvelo.world.threads.points import wait_until
 from desvelo.world.whereabouts import calling_line
@@ -367,3 +367,11 @@ def _sleep(world: World, microseconds: int) -> None:
 
 
 system.on_sleep = _sleep
+
+
+def _who_writes() -> str:
+    me = get_ident()
+    return next((one.actor.name for one in sessions() if one.caller == me), "")
+
+
+disk.who_writes = _who_writes

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from desvelo.world.inside import current
+from desvelo.world.sqlite import disk
 from desvelo.world.sqlite.library import (
     Library,
     RandomFunction,
@@ -40,6 +41,8 @@ _before: Any = None
 _ours: Any = None
 _last_world: weakref.ref[World] | None = None
 _chance = random.Random()
+_opening: Any = None
+"""What opens files; SQLite has its address as long as it has ours."""
 
 
 def install() -> None:
@@ -88,6 +91,9 @@ def _like(system: System) -> System:
     ours = System.from_buffer_copy(system)
     ours.name = b"desvelo"
     ours.next = None
+    global _opening  # noqa: PLW0603 - as above
+    _opening = disk.opening(system.open)
+    ours.open = _address(_opening)
     ours.sleep = _address(_sleep_function)
     ours.current_time_int64 = _address(_time_function)
     ours.randomness = _address(_random_function)

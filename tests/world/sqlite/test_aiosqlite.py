@@ -56,7 +56,7 @@ class Increments:
         await asyncio.gather(*(connection.close() for connection in state))
 
 
-def explore(program, count=40):
+def explore(program, count=20):
     scenario, settings = Scenario(program, name="increments"), Settings()
     scale = scale_of(execute(scenario, Fifo(), settings), settings)
     program.seen.clear()

@@ -42,10 +42,10 @@ def test_outcomes_are_those_of_real_connections_in_the_same_order(tmp_path, name
     assert len(orders) >= 5
 
 
-def outcomes(tmp_path, programs, journal, **options):
+def outcomes(tmp_path, programs, journal, schedules=30, **options):
     """Return how often which errors came, over many schedules."""
     seen = collections.Counter()
-    for policy in policies(30):
+    for policy in policies(schedules):
         log, seconds = run(fresh(tmp_path, journal), programs, policy, **options)
         seen[tuple(sorted(o for _, _, o in log if isinstance(o, str)))] += 1
         assert seconds < options.get("timeout", 0) + 1
@@ -64,4 +64,4 @@ def test_a_snapshot_that_is_too_old_is_told_from_a_lock_that_is_taken(tmp_path):
 @pytest.mark.parametrize("program", [IMMEDIATE, EXCLUSIVE, BLIND, ("UPDATE risk SET n = n + 1",)])
 def test_who_takes_the_lock_first_thing_waits_and_is_never_refused(tmp_path, program, journal):
     everybody = dict.fromkeys("abc", program)
-    assert set(outcomes(tmp_path, everybody, journal, timeout=5)) == {()}
+    assert set(outcomes(tmp_path, everybody, journal, schedules=12, timeout=5)) == {()}

@@ -49,7 +49,7 @@ class Increments:
         engine.dispose()
 
 
-def explore(program, count=30):
+def explore(program, count=15):
     scenario, settings = Scenario(program, name="increments"), Settings()
     scale = scale_of(execute(scenario, Fifo(), settings), settings)
     program.seen.clear()
