@@ -10,7 +10,7 @@ from pathlib import Path
 from desvelo.errors import UsageError
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, what: str = "findings") -> None:
     """Raise `UsageError` when files could not be written into a folder; it need not exist yet.
 
     A folder that ``.json`` ends is the name of a file, as in `Finding.save`. Nothing is left
@@ -29,7 +29,7 @@ def check_folder(folder: Path) -> None:
         Path(temporary).unlink()
     except OSError as error:
         raise UsageError(
-            f"findings cannot be saved in {folder}: {error.strerror}; name a folder that can be "
+            f"{what} cannot be saved in {folder}: {error.strerror}; name a folder that can be "
             "written"
         ) from error
     finally:

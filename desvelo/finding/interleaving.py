@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from desvelo.errors import ReplayDiverged, UsageError
+from desvelo.schedule.cancelling import BEFORE_IT_RUNS
 from desvelo.schedule.decisions import MAX_HOLD, ORDERS, SPLITS, Deviation, Key, Schedule
 from desvelo.world.whereabouts import is_foreign
 
@@ -32,6 +33,7 @@ WHAT = {
     "wake-up": "wake",
     "thread's start": "spawn",
     "call into the loop": "call",
+    "fault": "strike",
 }
 """What can be held back, by the word for it, with the kind of decision that this is."""
 
@@ -127,6 +129,25 @@ class Interleaving:
         """Interrupt the event loop at a line of an operation, and let a waiting thread run."""
         return self._add(operation, "preempt", number, thread)
 
+    def cancel(
+        self, operation: str, number: int = 1, *, polls: int = 0, place: int = 0
+    ) -> Interleaving:
+        """Cancel an operation, some polls after it began, or after it was cancelled before.
+
+        With 0 polls it is cancelled before it runs a line; with ``place`` after what else comes
+        in the same iteration. ``number`` tells the first cancellation from the second.
+        """
+        value = polls * ORDERS + place if polls else BEFORE_IT_RUNS
+        return self._add(operation, "cancel", number, value)
+
+    def strike(self, operation: str, choice: int) -> Interleaving:
+        """Let a fault of the scenario strike an operation.
+
+        ``choice`` counts its faults from 1 in their simplest variants, then goes on with the
+        second variant of each.
+        """
+        return self._add(operation, "fault", 1, choice)
+
     def _add(self, actor: str, kind: str, number: int, value: int) -> Interleaving:
         if number < 1:
             raise UsageError(f"number is {number}; the first of its kind is 1")
@@ -208,10 +229,16 @@ def as_call(deviation: Deviation) -> str:
         return f"cut({', '.join([repr(key.actor), repr(SPLITS[min(value, 4)]), *number])})"
     if key.kind == "preempt":
         return f"interrupt({', '.join([repr(key.actor), *number])}, thread={value})"
+    if key.kind == "fault":
+        return f"strike({key.actor!r}, {value})"
     polls, place = divmod(value, ORDERS)
+    if key.kind == "cancel" and not polls:
+        place = 0
     amount = [f"polls={polls}"] * bool(polls) + [f"place={place}"] * bool(place)
     if key.kind == "pause":
         return f"pause({', '.join([repr(key.actor), *number, *amount])})"
+    if key.kind == "cancel":
+        return f"cancel({', '.join([repr(key.actor), *number, *amount])})"
     if key.kind == "timer":
         return f"fire({', '.join([repr(key.actor), *number, *amount])})"
     word = next((word for word, kind in WHAT.items() if kind == key.kind), None)

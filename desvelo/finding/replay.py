@@ -203,6 +203,9 @@ _KINDS = {
     "spawn": "the start of a thread",
     "call": "a call into the event loop",
     "preempt": "a switch point of the event loop",
+    "cancel": "the cancellation",
+    "fault": "a fault",
+    "strike": "the moment of a fault",
 }
 
 

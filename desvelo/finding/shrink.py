@@ -318,10 +318,18 @@ def values_of(kind: str, polls: int) -> Iterator[int]:
     if kind == "preempt":
         yield from range(1, ORDERS)
         return
+    if kind == "fault":
+        yield from range(1, (polls + 1) * ORDERS)
+        return
     if kind not in HOLD_KINDS:
         yield from range(1, len(SPLITS))
         return
     yield 1
+    if kind == "cancel":
+        for hold in range(1, min(polls, FULL_RANGE) + 1):
+            yield hold * ORDERS
+            yield hold * ORDERS + 1
+        return
     if kind in THREAD_KINDS:
         # A hold is a place among the threads that are ready: a few polls are as good as many.
         for hold in range(1, min(polls, MOST_PLACES) + 1):

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from desvelo.fault import Fault
 from desvelo.machine.bridge import guarded
-from desvelo.machine.fault import Fault
+from desvelo.machine.injecting import allowed, fault_numbers, strike_of, variants
 from desvelo.machine.journal import Journal
 from desvelo.machine.plan import Explicit, operation_deviations, plans, policy_for
 from desvelo.machine.rules import PENDING
@@ -24,8 +25,14 @@ class BuiltInRules(RuleBasedStateMachine):
     faults: ClassVar[tuple[Fault, ...]] = ()
     """The faults that may be injected."""
 
+    most_faults: ClassVar[int | None] = None
+    """How many faults one program may have; as many as it has steps, unless it is given."""
+
     cancellable: ClassVar[bool] = True
     """Whether operations may be cancelled; threads never are."""
+
+    most_cancels: ClassVar[int] = 1
+    """How often the schedule may cancel in one execution, besides the ``cancel`` steps."""
 
     runtime: ClassVar[str] = "asyncio"
     """``threads`` makes each operation a thread: all methods are plain functions then."""
@@ -82,19 +89,25 @@ class BuiltInRules(RuleBasedStateMachine):
         """Cancel an operation, at the moment that the schedule decides."""
         self._let_happen("cancel", handle.cancel, deviations)
 
-    @precondition(lambda self: bool(self.faults))
-    @rule(handle=PENDING, number=st.integers(0, 5), deviations=operation_deviations())
+    @precondition(lambda self: bool(allowed(self)))
+    @rule(
+        handle=PENDING,
+        number=fault_numbers(),
+        variant=variants(),
+        deviations=operation_deviations(),
+    )
     def inject(
-        self, handle: Operation, number: int, deviations: list[Explicit] | None = None
+        self,
+        handle: Operation,
+        number: int,
+        variant: int = 0,
+        deviations: list[Explicit] | None = None,
     ) -> None:
         """Let something go wrong for an operation, at the moment that the schedule decides."""
         fault = self.faults[number % len(self.faults)]
-
-        def strike() -> None:
-            if not handle.done:
-                self.world.note("fault", handle.name, f"fault: {fault.name}")
-                fault.strike(self.world, handle)
-
+        self.journal.injected.append(fault.name)
+        name = f"{fault.name}-{len(self.journal.actors) + 1}"
+        strike = strike_of(self, fault, handle, variant % fault.variants, name)
         self._let_happen(fault.name, strike, deviations)
 
     # what comes into the schedule

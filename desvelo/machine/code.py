@@ -59,6 +59,8 @@ def _arguments(step: Step, names: dict[int, str]) -> str:
     deviations = given.pop("deviations", None)
     if deviations:
         given["deviations"] = deviations
+    if step.rule == "inject" and not given.get("variant"):
+        given.pop("variant", None)
     return ", ".join(f"{name}={_written(value, names)}" for name, value in given.items())
 
 

@@ -7,7 +7,7 @@ import functools
 import gc
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from desvelo.failure import Failure
 from desvelo.machine import bridge
 from desvelo.machine.builtin import BuiltInRules
 from desvelo.machine.choose import next_step
+from desvelo.machine.injecting import check_faults
 from desvelo.machine.journal import Journal
 from desvelo.machine.plan import current_rerun, draws_are_traced, kernel_of_draws
 from desvelo.machine.report import BudgetSpent, MachineReport, collector
@@ -36,7 +37,7 @@ from desvelo.machine.wrappers import (
     vars_of,
 )
 from desvelo.oracle.deadlock import deadlock, hang
-from desvelo.oracle.leaks import left_open
+from desvelo.oracle.leaks import Account, allowed_leaks, with_holder
 from desvelo.oracle.linearizability import check_history
 from desvelo.scenario import RUNTIMES
 from desvelo.schedule.decisions import Recorder
@@ -89,6 +90,9 @@ class ConcurrentMachine(BuiltInRules):
     leaks: ClassVar[bool] = True
     """Whether what ``shutdown`` leaves open is a failure."""
 
+    allow_leaks: ClassVar[Mapping[str, str]] = {}
+    """Kinds of resources that may be left open all the same, each with the reason."""
+
     def __init__(self) -> None:
         super().__init__()
         rerun = current_rerun()
@@ -97,6 +101,7 @@ class ConcurrentMachine(BuiltInRules):
         self._rules_strategy: Any = next_step(self)
         if rerun is not None:
             self.journal.seed = rerun.seed
+        self.journal.decider.cancellable = self.cancellable
         trace = rerun.trace if rerun is not None else draws_are_traced()
         self.world = World(
             Recorder(
@@ -107,8 +112,13 @@ class ConcurrentMachine(BuiltInRules):
             runtime=self.runtime,
             **self.world_options,
         )
+        self.world.network.watched = bool(self.faults)
+        self.journal.account = Account(
+            self.world, allowed_leaks(self.allow_leaks, type(self).__name__), judging=self.leaks
+        )
         try:
-            self._call_hook("setup")
+            with self.journal.account.phase("setup()"):
+                self._call_hook("setup")
             if self.runtime != "threads":
                 self.world.settle()
         except WorldStuck as error:
@@ -153,6 +163,7 @@ class ConcurrentMachine(BuiltInRules):
                 f"{cls.__name__} has no @operation: a concurrent machine needs something to run"
             )
         cls._refuse_async_functions()
+        check_faults(cls)
         setattr(cls, "_desvelo_setup_state", state)  # noqa: B010 - our own mark
         return state
 
@@ -302,7 +313,7 @@ class ConcurrentMachine(BuiltInRules):
 
     def _fail(self, failure: Failure) -> None:
         __tracebackhide__ = True
-        self.journal.failure = failure
+        self.journal.failure = failure = with_holder(failure)
         raise failure.error
 
     def teardown(self) -> None:
@@ -331,6 +342,7 @@ class ConcurrentMachine(BuiltInRules):
             self.journal.report = report = MachineReport.of(self, error)
             if error is not None:
                 self._shut_down_anyway(error)
+            self.journal.account.close()
             self.world.close()
             if error is not None and bridge.is_time_out(error):
                 # Hypothesis would run the example again, and nobody would end it this time.
@@ -374,21 +386,26 @@ class ConcurrentMachine(BuiltInRules):
         self.run_in_world(self.world.settle)
         # What the operations hold must be let go before the garbage is looked at.
         self.journal.calls.clear()
-        self.world.let_go()
-        gc.collect(0)
-        for context in self.world.loop_exceptions:
-            found = loop_failure(context, leaks=self.leaks)
-            if found is not None:
-                self._fail(found)
-        if self.leaks and type(self).shutdown is not ConcurrentMachine.shutdown:
-            leak = left_open(self.world)
+        if self.leaks:
+            leak = self.journal.account.judge(
+                [("the machine", self)],
+                survivors=type(self).shutdown is not ConcurrentMachine.shutdown,
+            )
             if leak is not None:
                 self._fail(leak)
+        else:
+            self.world.let_go()
+            gc.collect(0)
+        for context in self.world.loop_exceptions:
+            found = loop_failure(context, leaks=self.leaks, allowed=self.allow_leaks)
+            if found is not None:
+                self._fail(found)
 
     def _shut_down(self) -> None:
         __tracebackhide__ = True
         try:
-            self._call_hook("shutdown")
+            with self.journal.account.phase("shutdown()"):
+                self._call_hook("shutdown")
         except WorldStuck:
             self._fail(stuck("shutdown"))
         except StepLimitReached as limit:
@@ -419,7 +436,7 @@ class ConcurrentMachine(BuiltInRules):
         shown = {
             name: value
             for name, value in data.items()
-            if not (name == "deviations" and value == "[]")
+            if (name, value) not in {("deviations", "[]"), ("variant", "0")}
         }
         text = str(super()._repr_step(rule, shown, result))
         self.journal.printed.append(text)

@@ -11,6 +11,7 @@ from desvelo.machine.program import Program
 if TYPE_CHECKING:
     from desvelo.failure import Failure
     from desvelo.machine.report import MachineReport
+    from desvelo.oracle.leaks import Account
     from desvelo.oracle.linearizability import Call
 
 
@@ -43,4 +44,8 @@ class Journal:
     passed: dict[str, Any] = field(default_factory=dict)
     """When each check has passed for the last time."""
     judged: int = 0
+    account: Account = field(init=False)
+    """What this example opened."""
     ended: bool = False
+    injected: list[str] = field(default_factory=list)
+    """The faults that have come so far, by name."""

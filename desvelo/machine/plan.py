@@ -36,6 +36,7 @@ KINDS = (
     "spawn",
     "call",
     "preempt",
+    "cancel",
 )
 """Kinds of decisions in the order in which they are drawn; the order is part of saved choices."""
 
@@ -55,13 +56,22 @@ class MachineDecider:
 
     def __init__(self) -> None:
         self.policy: Decider | None = None
+        self.cancellable = True
+        """Whether operations may be cancelled by a deviation."""
         self._explicit: dict[tuple[str, str, int], int] = {}
         self._ordinals: dict[tuple[str, str], int] = {}
+        self._cancelled: set[str] = set()
+
+    def may_cancel(self, actor: str) -> bool:
+        """Tell whether a step says that its operation is cancelled."""
+        return self.cancellable and self.policy is None and actor in self._cancelled
 
     def add(self, actor: str, deviations: Iterable[Explicit]) -> None:
         """Take over the deviations of one operation."""
         for kind, ordinal, value in deviations:
             self._explicit[actor, kind, ordinal] = value
+            if kind == "cancel":
+                self._cancelled.add(actor)
 
     def decide(self, kind: str, actor: str, limit: int) -> int:
         """Ask the policy when there is one, else look the decision up."""

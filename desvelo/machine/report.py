@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from desvelo.errors import DesveloError
+from desvelo.execution import lives_of, strikes_of
 from desvelo.failure import Failure, failure_of
 from desvelo.machine import bridge
 from desvelo.schedule.decisions import Schedule
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from desvelo.machine.concurrent import ConcurrentMachine
     from desvelo.machine.plan import Places
     from desvelo.machine.program import Program
+    from desvelo.schedule.cancelling import Coverage, Life, Strike
     from desvelo.world import Trace
 
 
@@ -44,6 +47,9 @@ class MachineReport:
     printed: list[str]
     decisions: int
     polls: int
+    lives: dict[str, Life]
+    """How long each operation could be cancelled, where the schedule has a say on that."""
+    strikes: list[Strike]
     checking: str = ""
     """The invariant that failed, when it is one that is printed."""
     control: bool = False
@@ -80,6 +86,8 @@ class MachineReport:
             printed=list(journal.printed),
             decisions=world.recorder.asked,
             polls=world.selector.polls,
+            lives=lives_of(world),
+            strikes=strikes_of(world),
             checking=journal.checking if failure is not None else "",
             control=control,
         )
@@ -97,6 +105,10 @@ class Collector:
     started: float = field(default_factory=time.perf_counter)
     first_failure_at: tuple[int, float] | None = None
     schedules: set[Any] = field(default_factory=set)
+    swept: dict[str, Coverage] = field(default_factory=dict)
+    """The operations that were cancelled at each of their suspension points in turn."""
+    alone: Counter[str] = field(default_factory=Counter)
+    """How often one that is still to be cancelled so had no other beside it."""
     interrupted: BaseException | None = None
     """What ended the search from outside: the time limit of a single test."""
     on_execution: Callable[[Collector], None] | None = None

@@ -9,7 +9,8 @@ calls, one deviation" says more than a program that waits for the right moment.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,9 @@ from desvelo.machine.reduce import (
 )
 from desvelo.machine.report import BudgetSpent, MachineReport, collect_with
 from desvelo.machine.rerun import run_again, run_schedule
-from desvelo.schedule.decisions import Deviation, Schedule, keys_of
-from desvelo.schedule.policy import Scale, make_policy
+from desvelo.schedule.cancelling import Uncancelled
+from desvelo.schedule.decisions import Decider, Deviation, Schedule, keys_of
+from desvelo.schedule.policy import Recorded, Scale, make_policy
 
 if TYPE_CHECKING:
     from desvelo.machine.concurrent import ConcurrentMachine
@@ -189,9 +191,9 @@ class Smaller:
                 arrivals=calls,
                 threads=self._machine.runtime == "threads",
             )
-            for seed in range(LUCK_TRIES):
+            drawn = (make_policy("mix", seed, scale) for seed in range(LUCK_TRIES))
+            for policy in itertools.chain(self._cancelled_elsewhere(program, schedule), drawn):
                 budget -= 1
-                policy = make_policy("mix", seed, scale)
                 again = run_again(self._machine, program, policy, schedule.seed)
                 if not self.fails(again):
                     continue
@@ -201,6 +203,19 @@ class Smaller:
                     index = min(index, len(best.report.program.steps) - 1)
                     break
         return best
+
+    def _cancelled_elsewhere(self, program: Program, schedule: Schedule) -> Iterator[Decider]:
+        """Try other moments for the cancellation: with a step less, those around it shift."""
+        cancels = [one.key for one in schedule.deviations if one.key.kind == "cancel"]
+        if len(cancels) != 1:
+            return
+        values = schedule.values()
+        others = {key: value for key, value in values.items() if key[1] != "cancel"}
+        name = cancels[0].actor
+        lives = run_again(self._machine, program, Uncancelled({name}, others), schedule.seed).lives
+        if name in lives:
+            for value in lives[name].moments():
+                yield Recorded({**others, (name, "cancel", 0): value})
 
     def _in_another_order(self, best: Best) -> Best:
         """Swap neighbouring steps where that spares a deviation: the later call written later."""

@@ -46,7 +46,7 @@ def arguments_of(program: Program) -> dict[str, str]:
         given = ", ".join(
             f"{name}={describe_value(value, LONGEST_ARGUMENT)}"
             for name, value in step.arguments.items()
-            if name != "deviations"
+            if name != "deviations" and step.rule != "inject"
         )
         texts.update(dict.fromkeys(step.actors, given))
     return texts

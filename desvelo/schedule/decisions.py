@@ -28,7 +28,8 @@ PREEMPTING = frozenset({"pause", "preempt"})
 """Kinds that are asked only where a policy interrupts threads in the midst of their lines."""
 
 HOLD_KINDS = THREAD_KINDS | {
-    "arrive", "deliver", "connect", "accept", "writable", "job", "answer", "timer", "ready"
+    "arrive", "deliver", "connect", "accept", "writable", "job", "answer", "timer", "ready",
+    "cancel", "strike",
 }  # fmt: skip
 """Kinds whose value holds an event back: ``value = polls * ORDERS + place in its poll``."""
 
@@ -79,6 +80,10 @@ class Deviation:
             return "is interrupted, and a thread runs"
         if self.key.kind == "timer":
             return f"fires {polls} polls on although the loop is busy" if polls else "fires early"
+        if self.key.kind == "cancel":
+            return _cancelled(polls, place)
+        if self.key.kind == "fault":
+            return "strikes it"
         if polls == 0:
             return "comes after the others of its poll"
         if polls >= UNTIL_IDLE:
@@ -102,6 +107,13 @@ class Deviation:
         return f"{what} for {polls} poll{'s' if polls > 1 else ''}{late}"
 
 
+def _cancelled(polls: int, place: int) -> str:
+    if polls == 0:
+        return "comes before it has run a line"
+    last = ", after the others of its poll" if place else ""
+    return f"comes {polls} poll{'s' if polls > 1 else ''} on{last}"
+
+
 UNTIL_IDLE = 250
 """Polls of a hold that is meant to last until nothing else can happen."""
 
@@ -121,6 +133,9 @@ _SUBJECTS = {
     "spawn": "the start of its thread",
     "call": "its call into the event loop",
     "preempt": "the event loop",
+    "cancel": "its cancellation",
+    "fault": "a fault",
+    "strike": "the fault",
 }
 
 

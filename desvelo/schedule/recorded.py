@@ -22,7 +22,17 @@ class Recorded:
         self._values = values
         self.preempts = any(kind in PREEMPTING for _, kind, _ in values)
         """Whether it pauses threads in the midst of their lines."""
+        self._cancelled = frozenset(actor for actor, kind, _ in values if kind == "cancel")
+        self._struck = frozenset(actor for actor, kind, _ in values if kind == "fault")
         self._ordinals: dict[tuple[str, str], int] = {}
+
+    def may_cancel(self, actor: str) -> bool:
+        """Tell whether the schedule cancels this operation."""
+        return actor in self._cancelled
+
+    def may_fault(self, actor: str) -> bool:
+        """Tell whether the schedule lets a fault strike this operation."""
+        return actor in self._struck
 
     def decide(self, kind: str, actor: str, limit: int) -> int:
         """Return the recorded value of this decision, or 0."""

@@ -169,9 +169,9 @@ def in_any_order(self, segment):
     if len(self.segments) > 1 or segment.data is None:
         for one in reversed(ready):
             self.segments.remove(one)
-            self._deliver(one.data)
+            self.deliver(one.data)
     while self.segments and segment.data is None:
-        self._deliver(self.segments.popleft().data)
+        self.deliver(self.segments.popleft().data)
 
 
 def test_bytes_out_of_order_are_refused_by_the_kernel(monkeypatch):
@@ -198,12 +198,12 @@ def test_a_port_that_is_taken_is_refused_by_the_kernel(monkeypatch):
 
 
 def test_bytes_that_vanish_arrive_through_the_kernel(monkeypatch):
-    deliver = Pipe._deliver
+    deliver = Pipe.deliver
 
     def losing(self, segment):
         deliver(self, None if segment is not None and b"message" in segment else segment)
 
-    monkeypatch.setattr(Pipe, "_deliver", losing)
+    monkeypatch.setattr(Pipe, "deliver", losing)
     found = explored(Slow)
     assert (found.confirmed, found.deviations) == (False, 0)
 

@@ -13,7 +13,7 @@ from desvelo.errors import FindingFileError
 from desvelo.finding.files import write_whole
 from desvelo.schedule.decisions import Deviation, Key, Schedule
 
-from conftest import ENVIRONMENT  # isort: skip
+from lost_update import ENVIRONMENT  # isort: skip
 
 
 def a_finding(**changes):

@@ -9,7 +9,7 @@ from desvelo.finding.export import as_test, export
 from desvelo.finding.interleaving import Interleaving, as_call
 from desvelo.schedule.decisions import Deviation, Key
 
-from conftest import ENVIRONMENT, LOST_UPDATE  # isort: skip
+from lost_update import ENVIRONMENT, LOST_UPDATE  # isort: skip
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from desvelo import Finding, explore
 from desvelo.errors import ReplayDiverged, TargetError, UsageError
 
-from conftest import ENVIRONMENT, LOST_UPDATE  # isort: skip
+from lost_update import ENVIRONMENT, LOST_UPDATE  # isort: skip
 
 
 @pytest.fixture

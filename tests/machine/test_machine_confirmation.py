@@ -45,9 +45,13 @@ class Asking(ConcurrentMachine):
             writer.close()
 
 
-@pytest.mark.parametrize("name", [one.name for one in fault.ALL])
-def test_what_a_fault_brings_out_is_confirmed(name, find):
-    machine = type("Faulty", (Asking,), {"faults": (getattr(fault, name),)})
+@pytest.mark.parametrize(
+    "one",
+    [fault.reset, fault.reset.in_request, fault.refuse, fault.drip, fault.crash_server],
+    ids=repr,
+)
+def test_what_a_fault_brings_out_is_confirmed(one, find):
+    machine = type("Faulty", (Asking,), {"faults": (one,)})
     done = find(machine, examples=400)
     assert done.finding.confirmed is True, done.finding.confirmation
     assert "Confirmed on kernel sockets." in done.text

@@ -24,7 +24,7 @@ from toys import Correct
 from desvelo import ConcurrentMachine, at_rest, fault, operation
 from desvelo.errors import UsageError
 from desvelo.failure import Deadlock, Hang, Leak
-from desvelo.machine.fault import ALL
+from desvelo.fault import ALL
 from desvelo.machine.profiles import DEFAULT, machine_settings
 from desvelo.machine.search import run_machine
 from desvelo.world import boundary

@@ -45,8 +45,8 @@ def start(code, *arguments, hash_seed="0", cwd, **options):
     [
         (toys.LostUpdate, (2, 1), 2),
         (toys.CheckThenInsert, (2, 0), 1),
-        (toys.CancelledHolder, (2, 1), 2),
-        (toys.RetriedTwice, (2, 1), 1),
+        (toys.CancelledHolder, (1, 1), 2),
+        (toys.RetriedTwice, (2, 0), 1),
     ],
 )
 def test_shrinking_reaches_the_smallest_program_and_schedule(machine, smallest, seeds, find):
