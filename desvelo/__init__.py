@@ -11,9 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from desvelo import fault
     from desvelo.exploration import explore
     from desvelo.finding.finding import Finding
-    from desvelo.machine import fault
     from desvelo.machine.concurrent import ConcurrentMachine
     from desvelo.machine.rules import at_rest, operation
     from desvelo.resources.check import leak_check
@@ -48,7 +48,7 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: pytest loads our plugin in every run."""
     if name == "fault":
-        return importlib.import_module("desvelo.machine.fault")
+        return importlib.import_module("desvelo.fault")
     if name not in _PLACES:
         raise AttributeError(f"module 'desvelo' has no attribute {name!r}")
     value = getattr(importlib.import_module(_PLACES[name]), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -20,9 +21,11 @@ from desvelo.errors import (
     WorldStuck,
 )
 from desvelo.failure import Deadlock, Failure, Hang, failure_of, site_of
+from desvelo.fault.deciding import Striking
 from desvelo.oracle.deadlock import deadlock, hang
-from desvelo.oracle.leaks import leak_from_loop, left_open
+from desvelo.oracle.leaks import Account, leak_from_loop, who_holds, with_holder
 from desvelo.scenario import Scenario
+from desvelo.schedule.cancelling import Life, Strike
 from desvelo.schedule.decisions import Decider, Recorder, Schedule
 from desvelo.world import MAX_POLLS, Operation, Trace, World
 from desvelo.world.kernel import Kernel
@@ -66,6 +69,10 @@ class Outcome:
     """Switch points that its threads passed."""
     threads: int = 0
     """Controlled threads that were started."""
+    lives: dict[str, Life] = field(default_factory=dict)
+    """How long each operation could be cancelled, where the schedule has a say on that."""
+    strikes: list[Strike] = field(default_factory=list)
+    """The cancellations that came."""
 
 
 def execute(
@@ -100,6 +107,7 @@ def execute(
         servers=scenario.servers,
         until=until,
     )
+    run: _Run | None = None
     try:
         run = _Run(scenario, world, settings, only)
         failure = run.failure()
@@ -124,8 +132,12 @@ def execute(
             polls=run.polls,
             points=world.threads.points,
             threads=world.threads.started,
+            lives=lives_of(world),
+            strikes=strikes_of(world),
         )
     finally:
+        if run is not None:
+            run.account.close()
         world.close()
 
 
@@ -139,20 +151,25 @@ class _Run:
         self._world = world
         self._settings = settings
         self._only = only
+        self.account = Account(world, scenario.allow_leaks, judging=settings.leaks)
+        world.network.watched = bool(scenario.faults)
         self.names: tuple[str, ...] = ()
         self.polls = 0
 
     def failure(self) -> Failure | None:
-        state = self._set_up()
+        with self.account.phase("setup()"):
+            state = self._set_up()
         found = self._operate(state) or thread_failure(self._world)
-        if found is None:
+        if found is not None:
+            found = with_holder(found)
+        else:
             found = self._call("check", self._scenario.check, state)
         if found is None or found.kind not in ("deadlock", "hang"):
             after = self._call("teardown", self._scenario.teardown, state)
             found = found or after
             found = found or thread_failure(self._world)
         if found is None and self._settings.leaks:
-            found = self._look_for_leaks()
+            found = self._look_for_leaks(state)
         return found or self._loop_failure()
 
     def _set_up(self) -> Any:
@@ -185,7 +202,7 @@ class _Run:
         except Exception as error:
             raise TargetError(
                 f"scenario {scenario.name!r}: setup() failed: {type(error).__name__}: {error} "
-                f"({site_of(error)})"
+                f"({'; '.join([site_of(error), *who_holds(error)])})"
             ) from error
         if self._only is not None:
             calls = {name: call for name, call in calls.items() if name in self._only}
@@ -194,13 +211,17 @@ class _Run:
         return state
 
     def _operate(self, state: Any) -> Failure | None:
-        world = self._world
+        world, scenario = self._world, self._scenario
         before = world.selector.polls
         world.begin_to_decide()
-        operations = [world.start(name, call) for name, call in self._calls.items()]
+        striking = Striking(world, scenario.faults, scenario.most_faults, self._function(state))
+        operations = [
+            world.start(name, striking.call_of(name, call)) for name, call in self._calls.items()
+        ]
         del self._calls
         try:
             world.finish(operations)
+            world.finish(world.operations)
         except WorldStuck:
             return deadlock(operations, self._world)
         except StepLimitReached as error:
@@ -208,7 +229,11 @@ class _Run:
         finally:
             world.deciding = False
             self.polls = world.selector.polls - before
-        return failed_operation(operations)
+        return failed_operation(world.operations)
+
+    def _function(self, state: Any) -> Callable[[str], Callable[[], Any]]:
+        """Return what gives the scenario's own functions, with its state, to faults."""
+        return lambda name: functools.partial(getattr(self._scenario.source, name), state)
 
     def _refuse_coroutine(self, where: str, found: Any) -> None:
         if self._scenario.runtime == "threads" and asyncio.iscoroutine(found):
@@ -220,7 +245,8 @@ class _Run:
 
     def _call(self, where: str, function: Callable[..., Any], state: Any) -> Failure | None:
         try:
-            self._refuse_coroutine(where, self._world.call(function, state))
+            with self.account.phase(f"{where}()"):
+                self._refuse_coroutine(where, self._world.call(function, state))
         except UsageError:
             raise
         except WorldStuck:
@@ -232,10 +258,9 @@ class _Run:
             return failure_of(error, where)
         return None
 
-    def _look_for_leaks(self) -> Failure | None:
-        world = self._world
+    def _look_for_leaks(self, state: Any) -> Failure | None:
         try:
-            world.settle()
+            self._world.settle()
         except StepLimitReached as limit:
             return Failure(
                 "hang",
@@ -243,20 +268,47 @@ class _Run:
                 "teardown",
                 "teardown",
             )
-        if self._scenario.has_teardown:
-            return left_open(world)
-        return None
+        roots = [("what setup() returned", state), ("the scenario", self._scenario.source)]
+        return self.account.judge(roots, survivors=self._scenario.has_teardown)
 
     def _loop_failure(self) -> Failure | None:
         """Judge what the loop's exception handler was told, once the garbage is out."""
         world = self._world
-        world.let_go()
-        gc.collect(0)
+        if not self.account.judged:
+            world.let_go()
+            gc.collect(0)
         for context in world.loop_exceptions:
-            found = loop_failure(context, leaks=self._settings.leaks)
+            found = loop_failure(
+                context, leaks=self._settings.leaks, allowed=self._scenario.allow_leaks
+            )
             if found is not None:
                 return found
         return None
+
+
+def lives_of(world: World) -> dict[str, Life]:
+    """Return how long the operations could be cancelled that the schedule has a say on."""
+    busy = world.selector.busy_polls
+    lives = {}
+    for operation in world.operations:
+        if operation.suspensions:
+            begun, ended = operation.life
+            lives[operation.name] = Life(
+                ended - begun,
+                operation.suspensions,
+                frozenset(poll - begun for poll in range(begun + 1, ended + 1) if poll in busy),
+                begun,
+            )
+    return lives
+
+
+def strikes_of(world: World) -> list[Strike]:
+    """Return the cancellations that the schedule decided on and that came."""
+    return [
+        Strike(operation.name, suspension)
+        for operation in world.operations
+        for suspension in operation.strikes
+    ]
 
 
 def thread_failure(world: World) -> Failure | None:
@@ -270,11 +322,13 @@ def thread_failure(world: World) -> Failure | None:
     return None
 
 
-def loop_failure(context: dict[str, Any], *, leaks: bool) -> Failure | None:
+def loop_failure(
+    context: dict[str, Any], *, leaks: bool, allowed: Collection[str] = ()
+) -> Failure | None:
     """Judge one call of the loop's exception handler."""
-    leak = leak_from_loop(context)
-    if leak is not None:
-        return leak if leaks else None
+    is_leak, leak = leak_from_loop(context, leaks=leaks, allowed=allowed)
+    if is_leak:
+        return leak
     error = context.get("exception")
     if isinstance(error, Exception):
         return failure_of(error, "loop")

@@ -22,7 +22,9 @@ from desvelo.finding.shrink import MAX_SECONDS, Attempt, Minimum, Shrinker
 from desvelo.finding.source import source_hash
 from desvelo.finding.sufficient import Plainly, Sufficient
 from desvelo.scenario import Scenario, load_scenario
+from desvelo.schedule.cancelling import Cancelling, Cancels, Coverage, Sweep, Uncancelled
 from desvelo.schedule.decisions import Decider, Schedule, keys_of
+from desvelo.schedule.faulting import Faulting
 from desvelo.schedule.policy import (
     Fifo,
     Interruptible,
@@ -63,6 +65,8 @@ class Progress:
     executions: int = 0
     seconds: float = 0.0
     distinct: int = 0
+    cancelled: Coverage | None = None
+    """At which suspension points operations were cancelled in turn, where they may be."""
 
 
 def explore(
@@ -265,6 +269,8 @@ class _Exploration:
         scale = self._measured(first)
         gc.freeze()
         schedules: set[Schedule] = {first.schedule}
+        cancellable = self._scenario.may_be_cancelled(first.operations)
+        sweep = self._sweep(cancellable, progress) if cancellable else iter(())
         while True:
             progress.seconds = time.perf_counter() - self._started
             progress.distinct = len(schedules)
@@ -274,17 +280,8 @@ class _Exploration:
                 return None
             if max_executions is not None and progress.executions >= max_executions:
                 return None
-            seed = self._seed * 1_000_003 + progress.executions
-            policy = make_policy(self._policy, seed, scale)
-            luck = seed & 0x7FFFFFFF if progress.executions % OTHER_LUCK_EVERY == 0 else 0
             try:
-                outcome = execute(
-                    self._scenario,
-                    policy,
-                    self._settings,
-                    seed=luck,
-                    until=self._end_of_patience(),
-                )
+                outcome = next(sweep, None) or self._drawn(progress.executions, scale, cancellable)
             except TimeIsUp as late:
                 sys.stderr.write(
                     f"desvelo: the last execution was {late} when the time was up; it may be "
@@ -298,6 +295,43 @@ class _Exploration:
             schedules.add(outcome.schedule)
             if progress.executions % FULL_COLLECTION_EVERY == 0:
                 gc.collect()
+
+    def _drawn(self, number: int, scale: Scale, cancellable: tuple[str, ...]) -> Outcome:
+        """Execute under a drawn schedule; where operations may be cancelled, every other does."""
+        seed = self._seed * 1_000_003 + number
+        policy = make_policy(self._policy, seed, scale)
+        luck = seed & 0x7FFFFFFF if number % OTHER_LUCK_EVERY == 0 else 0
+        if cancellable and number % 2:
+            policy = Cancelling(
+                policy,
+                seed,
+                names=cancellable,
+                most=self._scenario.most_cancels,
+                polls=scale.polls,
+                calls=len(cancellable),
+            )
+        elif self._scenario.faults and number % 4:
+            policy = Faulting(
+                policy,
+                seed,
+                most=self._scenario.most_faults,
+                polls=scale.polls,
+                calls=scale.arrivals,
+            )
+        return execute(
+            self._scenario, policy, self._settings, seed=luck, until=self._end_of_patience()
+        )
+
+    def _sweep(self, names: tuple[str, ...], progress: Progress) -> Iterator[Outcome]:
+        """Cancel each operation at each of its suspension points, in plain order."""
+
+        def run(cancels: Cancels) -> Outcome:
+            policy = Recorded(cancels) if cancels else Uncancelled(names)
+            return execute(self._scenario, policy, self._settings, until=self._end_of_patience())
+
+        sweep = Sweep(run, self._scenario.most_cancels)
+        progress.cancelled = sweep.coverage
+        yield from sweep.outcomes(run({}).lives, names)
 
     def _measured(self, plain: Outcome) -> Scale:
         threads = self._scenario.runtime == "threads"

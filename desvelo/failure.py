@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from desvelo.world.whereabouts import display_path, is_foreign, is_installed
+from desvelo.world.whereabouts import display_path, is_foreign, is_installed, suspended_frame
 
 KINDS = ("race", "deadlock", "leak", "error", "not-linearizable", "hang", "nondeterminism")
 
@@ -92,23 +92,11 @@ def site_of(error: BaseException) -> str:
 
 def waiting_at(task: asyncio.Task[object]) -> str:
     """Say where a suspended task stands: the innermost line of the user's own code."""
-    found, package = "", ""
-    awaited: object = task.get_coro()
-    while awaited is not None:
-        frame = (
-            getattr(awaited, "cr_frame", None)
-            or getattr(awaited, "gi_frame", None)
-            or getattr(awaited, "ag_frame", None)
-        )
-        if frame is not None and not is_foreign(frame.f_code.co_filename):
-            code = frame.f_code
-            place = f"{display_path(code.co_filename)}:{frame.f_lineno} in {code.co_name}"
-            if is_installed(frame.f_code.co_filename):
-                package = place
-            else:
-                found = place
-        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
-    return found or package or "an unknown line"
+    frame = suspended_frame(task.get_coro())
+    if frame is None:
+        return "an unknown line"
+    code = frame.f_code
+    return f"{display_path(code.co_filename)}:{frame.f_lineno} in {code.co_name}"
 
 
 def describe_traceback(error: BaseException) -> str:

@@ -7,11 +7,13 @@ import importlib.util
 import inspect
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from desvelo.errors import TargetError, UsageError
+from desvelo.fault.fault import Fault, wrong_with
+from desvelo.oracle.leaks import allowed_leaks
 from desvelo.world.boundary import Boundary
 
 RUNTIMES = ("asyncio", "threads")
@@ -21,15 +23,16 @@ GRANULARITIES = ("line", "instruction")
 class Scenario:
     """A checked view of a scenario object: a module, a class, an instance or a namespace.
 
-    It needs ``operations(state)``; ``setup``, ``check``, ``teardown``, ``runtime`` and
-    ``servers`` are optional. Each function may be plain or async. ``servers`` lists the real
-    servers that the scenario reaches, such as `desvelo.servers.postgres`, or is a plain function
-    that returns them.
+    It needs ``operations(state)``; ``setup``, ``check``, ``teardown``, ``runtime``,
+    ``cancellable``, ``most_cancels``, ``faults``, ``most_faults`` and ``servers`` are optional.
+    Each function may be plain or async. ``servers`` lists the real servers that the scenario
+    reaches, such as `desvelo.servers.postgres`, or is a plain function that returns them.
     """
 
     def __init__(self, source: Any, name: str = "", reference: str = "") -> None:
         if isinstance(source, type):
             source = _made(source)
+        self.source = source
         self.name = name or getattr(source, "__name__", type(source).__name__)
         self.reference = reference or _reference_of(source)
         self.runtime: str = getattr(source, "runtime", "asyncio")
@@ -45,6 +48,16 @@ class Scenario:
                 f"it is one of {', '.join(GRANULARITIES)}"
             )
         self.servers: Any = getattr(source, "servers", ())
+        self.allow_leaks = allowed_leaks(
+            getattr(source, "allow_leaks", {}), f"scenario {self.name!r}"
+        )
+        """The kinds of resources that it leaves open on purpose, each with the reason."""
+        self.cancellable: bool | tuple[str, ...] = self._cancellable(source)
+        """Whether operations may be cancelled, or the names of those that may."""
+        self.most_cancels: int = self._most_cancels(source)
+        self.faults: tuple[Fault, ...] = self._faults(source)
+        """The faults that may strike its operations."""
+        self.most_faults: int = getattr(source, "most_faults", 1)
         self._setup = self._optional(source, "setup")
         self._check = self._optional(source, "check")
         self._teardown = self._optional(source, "teardown")
@@ -68,6 +81,54 @@ class Scenario:
                 f"scenario {self.name!r}: {name} is {type(value).__name__}, not a function"
             )
         return value
+
+    def _faults(self, source: Any) -> tuple[Fault, ...]:
+        given = getattr(source, "faults", ())
+        wrong = wrong_with(
+            given, getattr(source, "most_faults", 1), lambda name: getattr(source, name, None)
+        )
+        if wrong:
+            raise UsageError(f"scenario {self.name!r}: {wrong}")
+        return tuple(given)
+
+    def _cancellable(self, source: Any) -> bool | tuple[str, ...]:
+        given = getattr(source, "cancellable", False)
+        if given and self.runtime == "threads":
+            raise UsageError(
+                f"scenario {self.name!r}: cancellable is {given!r}, but a thread cannot be "
+                "cancelled; leave it out with runtime 'threads'"
+            )
+        if isinstance(given, bool):
+            return given
+        if isinstance(given, (tuple, list)) and all(isinstance(name, str) for name in given):
+            return tuple(given)
+        raise UsageError(
+            f"scenario {self.name!r}: cancellable is {given!r}; it is True, or a tuple of names "
+            "of operations"
+        )
+
+    def _most_cancels(self, source: Any) -> int:
+        given = getattr(source, "most_cancels", 1)
+        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+            raise UsageError(
+                f"scenario {self.name!r}: most_cancels is {given!r}; it is a whole number from 1"
+            )
+        return given
+
+    def may_be_cancelled(self, names: Collection[str]) -> tuple[str, ...]:
+        """Return those of some operations that may be cancelled.
+
+        Raises `UsageError` when ``cancellable`` names one that there is not.
+        """
+        if isinstance(self.cancellable, bool):
+            return tuple(names) if self.cancellable else ()
+        unknown = [name for name in self.cancellable if name not in names]
+        if unknown:
+            raise UsageError(
+                f"scenario {self.name!r}: cancellable names {unknown[0]!r}, but the operations "
+                f"are {', '.join(names)}"
+            )
+        return tuple(name for name in names if name in self.cancellable)
 
     def _refuse_async(self, name: str, function: Any) -> None:
         if inspect.iscoroutinefunction(function):

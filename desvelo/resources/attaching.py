@@ -11,7 +11,7 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ MODULES = (
     "databases",
     "aiohttp_client",
     "httpx_client",
+    "redis_client",
 )
 """The parts of `desvelo.resources.watching`."""
 
@@ -62,8 +63,11 @@ class Library:
 class Attachment:
     """All hooks of one recorder; may be attached more than once, the last detach restores."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(
+        self, recorder: Recorder, libraries: Callable[[], list[Library]] | None = None
+    ) -> None:
         self._recorder = recorder
+        self._find = libraries or every_library
         self._depth = 0
         self._undo: list[tuple[Any, str, Any, Any]] = []
         self._attached: set[tuple[str, int]] = set()
@@ -102,13 +106,7 @@ class Attachment:
             return set()
         self._modules = len(sys.modules)
         if self._libraries is None:
-            self._libraries = [
-                library
-                for name in MODULES
-                for library in importlib.import_module(
-                    f"desvelo.resources.watching.{name}"
-                ).LIBRARIES
-            ]
+            self._libraries = self._find()
         new = set()
         for number, library in enumerate(self._libraries):
             module = sys.modules.get(library.module)
@@ -116,14 +114,19 @@ class Attachment:
             if module is not None and key not in self._attached:
                 self._attached.add(key)
                 new.add(library.module)
-                self._watch(library, module)
+                self._watch(library, module, key)
         return new
 
-    def _watch(self, library: Library, module: Any) -> None:
+    def _watch(self, library: Library, module: Any, key: tuple[str, int]) -> None:
         try:
             for hook in library.hooks(self._recorder, module):
                 self._set(hook)
         except Exception as error:
+            if getattr(getattr(module, "__spec__", None), "_initializing", False):
+                # It is being imported at this moment: look again.
+                self._attached.discard(key)
+                self._modules = 0
+                return
             self._refuse(f"{library.module} is not watched for leaks: {error}")
 
     def _set(self, hook: Hook) -> None:
@@ -137,6 +140,15 @@ class Attachment:
             self.refusals.append(text)
             if sys.__stderr__ is not None:
                 sys.__stderr__.write(f"desvelo: {text}\n")
+
+
+def every_library(modules: Iterable[str] = MODULES) -> list[Library]:
+    """Return what can be watched, in the order in which it is attached."""
+    return [
+        library
+        for name in modules
+        for library in importlib.import_module(f"desvelo.resources.watching.{name}").LIBRARIES
+    ]
 
 
 class StandIn:

@@ -24,6 +24,8 @@ ATTACHMENT = Attachment(RECORDER)
 GRACE = 0.1
 """Real seconds that threads, processes and sockets are given to end, once something is open."""
 _NAP = 0.005
+_TURNS_TO_BEGIN = 3
+"""Of a loop, until the task that closes a dropped generator has begun."""
 _real_sleep = time.sleep
 
 
@@ -78,6 +80,9 @@ class LeakCheck:
         """Do as `end`, and let the event loop go on while there is something to wait for."""
         try:
             window = self.window
+            for _ in range(_TURNS_TO_BEGIN):
+                if judge and window.is_about_to_clean():
+                    await asyncio.sleep(0)
             if judge and self._is_suspicious():
                 window.collect()
                 until = real_clock() + self._grace

@@ -53,6 +53,12 @@ class Creation:
     """What led here where no line of the user did: the task or the thread that it happened in."""
     spared: bool = False
     """Made for longer than one test, or by what runs the tests."""
+    by: str = ""
+    """Who did it, in a simulated world: an operation, or one of its phases."""
+
+    def is_known(self) -> bool:
+        """Tell whether any line led here."""
+        return bool(self.lines)
 
     def age(self) -> float:
         """Return seconds of real time since then."""

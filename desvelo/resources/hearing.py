@@ -15,7 +15,7 @@ from desvelo.resources.recorder import Recorder
 
 _HERE = str(Path(__file__).parent) + os.sep
 _JUDGED = re.compile(
-    r"unclosed (<socket|transport|event loop|<ssl|running multiprocessing|scheduler)"
+    r"unclosed (<socket|<StreamWriter|transport|event loop|<ssl|running multiprocessing|scheduler)"
     r"|Unclosed (client session <aiohttp|connector|response|connection <|connection\b.*aiohttp)"
     r"|subprocess \d+|loop is closed",
     re.IGNORECASE,
@@ -50,11 +50,20 @@ class Hearing:
             self._replace(warnings, "_showwarnmsg_impl", self._showing(show))
         self._replace(sys, "unraisablehook", self._raising(sys.unraisablehook))
 
+    def renew(self) -> None:
+        """Begin again where somebody has come between since."""
+        replaced = all(getattr(_owner(name), name) is ours for name, _, ours in self._before)
+        first = warnings.filters[0] if warnings.filters else None
+        heard = first is self._filter if self._filter is not None else not _hidden_by_default()
+        if not (self._before and replaced and heard):
+            self.end()
+            self.begin()
+
     def end(self) -> None:
         """Put everything back, except what somebody else has replaced since."""
         while self._before:
             name, before, ours = self._before.pop()
-            owner = sys if name == "unraisablehook" else warnings
+            owner = _owner(name)
             if getattr(owner, name) is ours:
                 setattr(owner, name, before)
         if self._filter is not None:
@@ -98,13 +107,19 @@ class Hearing:
             return
         kind = next((name for pattern, name in _KINDS if pattern.search(text)), "resource")
         creation = self._creation(source)
+        if creation is None:
+            return
         recorder.heard(kind, re.sub(r" at 0x[0-9a-f]+", "", text), "dropped open", creation)
 
-    def _creation(self, source: Any) -> Creation:
+    def _creation(self, source: Any) -> Creation | None:
         try:
             return self._recorder.descriptors[source.fileno()]
         except (AttributeError, KeyError, ValueError, OSError):
-            return self._recorder.capture(4)
+            return self._recorder.unknown(4)
+
+
+def _owner(name: str) -> Any:
+    return sys if name == "unraisablehook" else warnings
 
 
 def _caller() -> tuple[str, int]:
@@ -125,5 +140,6 @@ def _hidden_by_default() -> bool:
         if issubclass(ResourceWarning, category):
             if message is None and module is None:
                 return action == "ignore" and category is ResourceWarning and line == 0
-            return False
+            if category is ResourceWarning:
+                return False  # somebody has thought of them; others speak of warnings of any sort
     return False

@@ -80,6 +80,8 @@ def class_name(resource: Any) -> str:
     kind = type(resource)
     module = kind.__module__.partition("._")[0]
     public = module.partition(".")[0]
+    if public == "concurrent":
+        module = "concurrent.futures"
     if public in {"aiohttp", "httpx", "psycopg", "psycopg_pool", "asyncpg", "asyncio"}:
         module = public
     return f"{module}.{kind.__qualname__}"

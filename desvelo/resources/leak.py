@@ -27,14 +27,17 @@ class LeakedResource:
     made: str
     """The same in words."""
     age: float
-    """Seconds since then."""
+    """Seconds since then, of virtual time in a simulated world."""
     kept_by: str = ""
     """Who refers to it; empty when nobody does."""
+    by: str = ""
+    """Who made it, in a simulated world: an operation, ``setup()`` or ``teardown()``."""
 
     def lines(self) -> list[str]:
         """Say it in two or three lines."""
         said = [f"{self.kind}: {self.what}" + (f": {self.how}" if self.how else "")]
-        said.append(f"  made at {self.made}, {self.age:.2f} s ago")
+        by = f" by {self.by}" if self.by else ""
+        said.append(f"  made{by} at {self.made}, {self.age:.2f} s ago")
         if self.kept_by:
             said.append(f"  kept by {self.kept_by}")
         return [without_addresses(line) for line in said]

@@ -13,15 +13,23 @@ from desvelo.resources.recorder import Recorder
 from desvelo.resources.watching.sockets import describe_socket, listens
 
 
+_MOST_ERRORS = 10
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Walk from an error to those that it came from."""
+    for _ in range(_MOST_ERRORS):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def is_port_in_use(error: BaseException | None) -> bool:
     """Tell whether an error, or one that it came from, says that an address is in use."""
-    seen = 0
-    while error is not None and seen < 10:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            return True
-        error = error.__cause__ or error.__context__
-        seen += 1
-    return False
+    return any(
+        isinstance(one, OSError) and one.errno == errno.EADDRINUSE for one in chain_of(error)
+    )
 
 
 def who_listens(recorder: Recorder, message: str) -> list[str]:

@@ -19,7 +19,7 @@ _MOST_STEPS = 30
 _MOST_LEVELS = 7
 _MOST_WIDE = 40
 
-_BORDERS = (
+BORDERS = (
     types.ModuleType,
     type,
     types.CodeType,
@@ -46,7 +46,7 @@ def reachable(roots: Iterable[Any], steps: int = _MOST_STEPS) -> set[int]:
         below = []
         for owner in level:
             for found in _led_to(owner):
-                if id(found) not in seen and not isinstance(found, _BORDERS):
+                if id(found) not in seen and not isinstance(found, BORDERS):
                     seen[id(found)] = found
                     below.append(found)
         level = below

@@ -44,6 +44,10 @@ class Entry:
     """Its finalizer asks us."""
     initial: int = 0
     """A number that it began with, such as the value of a semaphore."""
+    taken: str = ""
+    """Who took a lock last, and where."""
+    takers: weakref.WeakSet[Any] | None = None
+    """The tasks that took it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +77,8 @@ class Recorder:
         """Not 0 while something is set up that outlives the test on purpose."""
         self.collecting = False
         """Our own collection is under way: what is dropped now was in a reference cycle."""
+        self.cleaning: list[Entry] = []
+        """Async generators that were dropped before their end, and are being closed by a loop."""
         self.owners: list[type] = []
         """Classes of resources that open further ones by themselves."""
         self._going: dict[int, Entry] = {}
@@ -83,8 +89,19 @@ class Recorder:
         """Tell whether what happens now, in this thread, is to be recorded."""
         return self.active and inside.current() is None
 
-    def made(self, resource: Any, kind: Kind, depth: int, *, finalized: bool = False) -> Entry:
-        """Remember a resource that was just made, ``depth`` frames up from the caller."""
+    def made(
+        self,
+        resource: Any,
+        kind: Kind,
+        depth: int,
+        *,
+        finalized: bool = False,
+        creation: Creation | None = None,
+    ) -> Entry:
+        """Remember a resource that was just made, ``depth`` frames up from the caller.
+
+        It may share the ``creation`` of something else that was made for it.
+        """
         key = id(resource)
         known = self.entries.get(key)
         if known is not None and known.reference() is resource:
@@ -98,8 +115,9 @@ class Recorder:
                 # Nobody would tell us when it goes, and its id is given to another.
                 return Entry(reference, kind, self.capture(depth + 1))
         self._going.pop(key, None)
-        entry = Entry(reference, kind, self.capture(depth + 1), finalized=finalized)
-        if kind.led_by is not None and not entry.creation.lines:
+        creation = creation or self.capture(depth + 1)
+        entry = Entry(reference, kind, creation, finalized=finalized)
+        if kind.led_by is not None and not entry.creation.is_known():
             self._take_over(entry.creation, *kind.led_by(resource))
         # An entry that takes the place of a dead one must not take its place in the order too.
         self.entries.pop(key, None)
@@ -138,12 +156,24 @@ class Recorder:
 
     def creation_of(self, resource: Any) -> Creation | None:
         """Return when something was made that lives, or is about to go."""
-        known = self.entries.get(id(resource)) or self._going.get(id(resource))
+        known = self.entry(resource) or self._going.get(id(resource))
         return known.creation if known is not None else None
+
+    def opened(self, number: int, creation: Creation, _opened: Any = None) -> None:
+        """Remember who opened a descriptor, and the file that it is, if it is one."""
+        self.descriptors[number] = creation
+
+    def unknown(self, depth: int) -> Creation | None:
+        """Return what is told of something that was dropped and whose making nobody saw."""
+        return self.capture(depth + 1)
 
     def heard(self, kind: str, what: str, how: str, creation: Creation) -> None:
         """Remember what a library or the interpreter itself complained about."""
-        self.ended.append(Ended(kind, what, creation, how, real_clock()))
+        self.ended.append(Ended(kind, what, creation, how, self.now()))
+
+    def now(self) -> float:
+        """Return the seconds that ages are told in."""
+        return real_clock()
 
     def since(self, number: int) -> Iterator[tuple[Entry, Any]]:
         """Walk through what was made since a number was given, and lives."""
@@ -166,6 +196,7 @@ class Recorder:
         """Drop what was noted about creations up to now: they have been judged."""
         self.ended = [one for one in self.ended if one.creation.number < number]
         self.paths = [one for one in self.paths if one[1].number < number]
+        self.cleaning = [one for one in self.cleaning if one.creation.number < number]
 
     def clear(self) -> None:
         """Forget everything."""
@@ -173,6 +204,7 @@ class Recorder:
         self._going.clear()
         self.ended.clear()
         self.paths.clear()
+        self.cleaning.clear()
         self.descriptors.clear()
 
     def _gone(self, key: int, reference: weakref.ref[Any]) -> None:
@@ -191,12 +223,12 @@ class Recorder:
         how = "dropped without being closed"
         if self.collecting:
             how += ", in a reference cycle"
-        self.ended.append(Ended(known.kind.name, what, known.creation, how, real_clock()))
+        self.ended.append(Ended(known.kind.name, what, known.creation, how, self.now()))
 
     def _trace_back(self, creation: Creation) -> None:
         """Take over the lines of the task or the thread in which a package works."""
         task = current_task()
-        if task is not None and self.entry(task) is not None:
+        if task is not None and self.creation_of(task) is not None:
             self._take_over(creation, task, "by the task that was made there")
             return
         # Not `current_thread`, which makes an object for a thread that is not of `threading`.
@@ -204,11 +236,11 @@ class Recorder:
         self._take_over(creation, thread, "by the thread that was started there")
 
     def _take_over(self, creation: Creation, maker: Any, through: str) -> None:
-        known = self.entry(maker)
-        found: tuple[Line, ...] = known.creation.lines if known is not None else ()
+        known = self.creation_of(maker)
+        found: tuple[Line, ...] = known.lines if known is not None else ()
         if known is not None and found and is_own(found[0]):
             creation.lines, creation.through = found, through
-            creation.spared = creation.spared or known.creation.spared
+            creation.spared = creation.spared or known.spared
 
 
 def _found(cls: type, key: int) -> Any:

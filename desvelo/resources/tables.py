@@ -18,6 +18,7 @@ from typing import Any
 
 from desvelo.resources.watching.sockets import describe_socket, listens
 
+_FILES: tuple[type, ...] = (io.FileIO, *([select.epoll] if hasattr(select, "epoll") else ()))
 _LISTS = ("/proc/self/fd", "/dev/fd")
 _HARMLESS = ("/dev/urandom", "/dev/random")
 """Opened once by the interpreter or a library, and kept for good."""
@@ -112,7 +113,7 @@ def objects_of(numbers: Iterable[int], everything: list[Any]) -> dict[int, Any]:
     wanted = set(numbers)
     found: dict[int, Any] = {}
     for candidate in everything:
-        if isinstance(candidate, (io.FileIO, select.epoll)):
+        if issubclass(type(candidate), _FILES):
             with contextlib.suppress(ValueError, OSError):
                 number = candidate.fileno()
                 if number in wanted:

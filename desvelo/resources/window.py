@@ -9,42 +9,22 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from desvelo.resources import tables
 from desvelo.resources.creation import Creation, next_number, real_clock
 from desvelo.resources.hearing import Hearing
-from desvelo.resources.kinds import NAMES
 from desvelo.resources.leak import LeakedResource
 from desvelo.resources.reach import holder, reachable
 from desvelo.resources.recorder import Recorder
+from desvelo.resources.suspects import Suspect, without_parts
 from desvelo.resources.watching.processes import describe_child
 from desvelo.resources.watching.sockets import listens
 from desvelo.resources.watching.threads import THREAD
 
 _END_BY_THEMSELVES = {"thread", "process", "executor", "socket", "port", "transport", "file"}
 """Another thread, or the kernel, may be about to end one of these."""
-_PARTS = {"connector", "response", "connection", "transport", "task", "socket", "port", "file"}
-"""What goes when its owner goes."""
-_TOGETHER = 0.05
-"""Seconds between the end of an owner and that of its parts."""
-
-
-@dataclass(slots=True, eq=False)
-class Suspect:
-    """Something that seems to have been left open."""
-
-    kind: str
-    what: str
-    how: str
-    creation: Creation | None
-    resource: Any = None
-    """Nothing when it is gone, or was never an object."""
-    gone_at: float | None = None
-    number: int = -1
-    """Of a descriptor without an object."""
 
 
 class Window:
@@ -126,6 +106,15 @@ class Window:
             one.kind in _END_BY_THEMSELVES and one.gone_at is None for one in suspects
         )
 
+    def is_about_to_clean(self) -> bool:
+        """Tell whether a generator was dropped that the running loop has not begun to close."""
+        return any(
+            (generator := entry.reference()) is not None
+            and generator.ag_frame is not None
+            and not generator.ag_running
+            for entry in self._recorder.cleaning
+        )
+
     def collect(self) -> None:
         """Let go of cycles; what is dropped now was unreachable already."""
         self._recorder.collecting = True
@@ -150,7 +139,7 @@ class Window:
             for one in suspects
             if one.resource is None or one.kind == "response" or id(one.resource) not in spared
         ]
-        return tuple(_leaked(one, suspects) for one in _owners(suspects))
+        return tuple(_leaked(one, suspects) for one in without_parts(suspects))
 
     def _counts(self, creation: Creation) -> bool:
         return creation.number >= self._first and not creation.spared
@@ -172,6 +161,12 @@ class Window:
                 if name == "socket" and listens(resource):
                     name = "port"
                 yield Suspect(name, kind.text(resource), kind.omitted, creation, resource)
+        for entry in self._recorder.cleaning:
+            generator, kind = entry.reference(), entry.kind
+            if not entry.closed and self._counts(entry.creation) and kind.still_open(generator):
+                yield Suspect(
+                    kind.name, kind.text(generator), kind.omitted, entry.creation, generator
+                )
 
     def _of_loops(self) -> set[int]:
         """Return the default executors of loops that live longer, and their threads.
@@ -285,61 +280,12 @@ class Window:
 
 
 def _renew_generator_hooks() -> None:
-    """Let a loop that already runs, and so has handed in its own hook, hand in ours."""
-    hook = sys.get_asyncgen_hooks().firstiter
-    loop = getattr(hook, "__self__", None)
-    if isinstance(loop, asyncio.AbstractEventLoop) and hook is not None:
-        sys.set_asyncgen_hooks(firstiter=getattr(loop, hook.__name__))
-
-
-def _owners(suspects: list[Suspect]) -> list[Suspect]:
-    """Leave out what belongs to another one: the socket of a session is not a leak of its own."""
-    ranked = sorted(suspects, key=lambda one: _rank(one.kind))
-    owners: list[Suspect] = []
-    owned = reachable(_far_ends(suspects), 3)
-    for one in ranked:
-        if one.resource is not None and id(one.resource) in owned:
-            continue
-        if any(_goes_with(one, owner) for owner in owners):
-            continue
-        owners.append(one)
-        if one.resource is not None:
-            owned |= reachable([one.resource])
-    return sorted(owners, key=lambda one: one.creation.number if one.creation else 0)
-
-
-def _far_ends(suspects: list[Suspect]) -> Iterator[Any]:
-    """Find accepted connections that are open because the other end, a suspect too, is."""
-    near = {}
-    accepted = []
-    for one in suspects:
-        if one.kind == "transport" and one.resource is not None:
-            with contextlib.suppress(Exception):
-                sock = one.resource.get_extra_info("socket")
-                if getattr(one.resource, "_server", None) is not None:
-                    accepted.append((one.resource, sock.getpeername()))
-                else:
-                    near[sock.getsockname()] = one
-        elif one.kind == "socket" and one.resource is not None:
-            with contextlib.suppress(OSError):
-                near[one.resource.getsockname()] = one
-    return (transport for transport, peer in accepted if near.get(peer) is not None)
-
-
-def _goes_with(part: Suspect, owner: Suspect) -> bool:
-    if part.creation is not None and part.creation is owner.creation:
-        return True
-    if _rank(part.kind) <= _rank(owner.kind) or part.creation is None or owner.creation is None:
-        return False
-    same = bool(part.creation.lines) and part.creation.lines == owner.creation.lines
-    if part.gone_at is not None and owner.gone_at is not None and part.kind in _PARTS:
-        together = abs(part.gone_at - owner.gone_at) < _TOGETHER
-        return same or (together and part.creation.number > owner.creation.number)
-    return same and part.kind in _PARTS | {"thread"}
-
-
-def _rank(kind: str) -> int:
-    return NAMES.index(kind)
+    """Let a loop that already runs, and so has handed in its own hooks, hand in ours."""
+    hooks = sys.get_asyncgen_hooks()
+    loop = getattr(hooks.firstiter, "__self__", None)
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        names = ("_asyncgen_firstiter_hook", "_asyncgen_finalizer_hook")
+        sys.set_asyncgen_hooks(*(getattr(loop, name) for name in names))
 
 
 def _leaked(one: Suspect, suspects: list[Suspect]) -> LeakedResource:

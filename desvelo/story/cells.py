@@ -23,6 +23,7 @@ _HELD = {
     "wake": "the end of its wait",
     "spawn": "the start of its thread",
     "call": "its call into the event loop",
+    "strike": "its fault",
 }
 
 
@@ -33,12 +34,26 @@ def cell_text(row: Row, names: dict[str, str], shared: set[str]) -> str:
     if row.kind == "end-of-operation":
         return row.text.removeprefix(f"{row.lane} ")
     if row.kind == "cancel":
-        return "is cancelled from outside"
+        return cancellation_text(row, names)
     if row.kind == "run":
         return transaction_text(row)
     if row.facts is None:
         return re.sub(r" \(\d+ bytes\)$", "", row.text)
     return f"{place(row, names)}  {row.text}{outcome_text(row, shared)}"
+
+
+def cancellation_text(row: Row, names: dict[str, str]) -> str:
+    """Say where an operation was cancelled, and whether its wait was just over.
+
+    >>> row = Row(7, 0, "two", "cancel", "two is cancelled at `await it`", "shop/a.py:9")
+    >>> cancellation_text(row, {"shop/a.py": "a.py"})
+    'is cancelled from outside at a.py:9 (`await it`)'
+    """
+    said = re.sub(r"^.*? is cancelled ?", "", row.text)
+    if not row.where:
+        return f"is cancelled from outside {said}".rstrip()
+    source, _, served = said.removeprefix("at ").rpartition("`")
+    return f"is cancelled from outside at {place(row, names)} ({shorten(source, 60)}`){served}"
 
 
 def outcome_text(row: Row, shared: set[str]) -> str:
@@ -85,6 +100,8 @@ def deviation_text(deviation: Deviation, set_at: str = "", read: str = "") -> st
     if kind == "split":
         how = SPLITS[min(value, len(SPLITS) - 1)]
         return f"its message is cut {how}" if value < len(SPLITS) - 1 else f"its message is {how}"
+    if kind == "fault":
+        return "a fault strikes it"
     if kind == "timer":
         return f"its timer{f' ({set_at})' if set_at else ''} fires before other work"
     if kind in ("pause", "preempt"):

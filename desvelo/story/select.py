@@ -84,7 +84,7 @@ def released(rows: Sequence[Row]) -> dict[int, int]:
 
 
 def _mark(row: Row, index: int, effects: dict[int, int]) -> str:
-    if row.kind == "deviation":
+    if row.kind == "deviation" or (row.kind == "cancel" and row.deviation):
         return "*"
     return ">" if index in effects else " "
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from desvelo.failure import Failure
 from desvelo.schedule.decisions import ORDERS, SPLITS, THREAD_KINDS, Deviation
-from desvelo.story.cells import read_before_pause
+from desvelo.story.cells import cancellation_text, read_before_pause
 from desvelo.story.scene import BACKGROUND, SERVER, actor_of, and_list, later, place
 from desvelo.story.select import released
 from desvelo.story.shared import Clash, Use
@@ -30,6 +30,7 @@ _SUBJECTS = {
     "wake": "the end of a wait of {}",
     "spawn": "the start of thread {}",
     "call": "a call of {} into the event loop",
+    "strike": "the fault of {}",
 }
 
 
@@ -53,18 +54,30 @@ def how_it_came(
         for d in deviations
         if d.key.kind == "timer"
     ]
-    others = [d for d in deviations if d.key.kind != "timer"][:_MOST_DEVIATIONS]
+    cancels = [d for d in deviations if d.key.kind == "cancel"]
+    others = [d for d in deviations if d.key.kind not in ("timer", "cancel")][:_MOST_DEVIATIONS]
     parts = [_cause(deviation, rows, names) for deviation in others]
+    parts += [_cancellation(deviation, rows, names) for deviation in cancels]
     if timers:
         one = len(timers) == 1
         which = f"The timer{'' if one else 's'} of {and_list(list(dict.fromkeys(timers)))}"
         parts.append(f"{which} fired while other work was still to be done.")
-    more = len(deviations) - len(timers) - len(others)
+    more = len(deviations) - len(timers) - len(others) - len(cancels)
     if more > 0:
         parts.append(
             f"{more} more deviations are marked." if more > 1 else "One more deviation is marked."
         )
     return " ".join(parts)
+
+
+def _cancellation(deviation: Deviation, rows: Sequence[Row], names: dict[str, str]) -> str:
+    who, key = _quoted(deviation.key.actor), str(deviation.key)
+    row = next((row for row in rows if row.kind == "cancel" and row.deviation == key), None)
+    if row is None:
+        return f"{_capital(who)} was to be cancelled, but had ended."
+    again = "again " if deviation.key.ordinal else ""
+    said = cancellation_text(row, names).removeprefix("is cancelled from outside").strip()
+    return f"{_capital(who)} was cancelled {again}{said}.".replace(" .", ".")
 
 
 def timer_place(deviation: Deviation, rows: Sequence[Row], names: dict[str, str]) -> str:
@@ -86,6 +99,8 @@ def _cause(deviation: Deviation, rows: Sequence[Row], names: dict[str, str]) -> 
             return f"Only half of a message of {who} was accepted at first."
         return f"A message of {who} arrived in two pieces, cut {how}."
     key = str(deviation.key)
+    if kind == "fault":
+        return _fault(actor, rows, key)
     start = next(
         (i for i, r in enumerate(rows) if r.kind == "deviation" and r.deviation == key), None
     )
@@ -101,6 +116,17 @@ def _cause(deviation: Deviation, rows: Sequence[Row], names: dict[str, str]) -> 
     if meanwhile:
         return f"While {subject} was held back, {meanwhile}."
     return f"{_capital(subject)} was held back a little."
+
+
+def _fault(actor: str, rows: Sequence[Row], key: str) -> str:
+    """Say which fault struck, as its own row does."""
+    index = next((i for i, r in enumerate(rows) if r.deviation == key), 0)
+    said = next(
+        (row.text for row in rows[index:] if row.kind == "fault" and row.lane == actor), None
+    )
+    if said is None:
+        return f"A fault was to strike {_quoted(actor)}, but it had ended."
+    return f"{_capital(said.removeprefix('fault: '))}."
 
 
 def _pause(
@@ -297,15 +323,20 @@ def leak_sentence(failure: Failure, rows: Sequence[Row], names: dict[str, str]) 
 
 
 def maker(failure: Failure, rows: Sequence[Row]) -> int | None:
-    """Return the index of the row that made what leaked, if one can be told by its class."""
-    made = re.search(r"(?:aiohttp\.|aiohttp )(\w+)", str(failure.error))
+    """Return the index of the row that made what leaked, by its line and whoever made it."""
+    line = re.search(r" made at (\S+:\d+)", failure.site)
+    said = re.search(r", made by (.+?) at ", str(failure.error))
+    if line is None:
+        return None
+    found = None
     for index, row in enumerate(rows):
         facts = row.facts
-        if made is None or facts is None or facts.kind in ("with", "exit"):
+        if row.where != line.group(1) or facts is None or facts.kind == "exit" or facts.resumed:
             continue
-        if f"{made.group(1)}(" in row.text and not facts.resumed:
+        if said is not None and row.lane == said.group(1):
             return index
-    return None
+        found = index if found is None else found
+    return found
 
 
 def gift_sentence(gift: Gift, names: dict[str, str]) -> str:

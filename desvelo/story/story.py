@@ -141,6 +141,8 @@ class _Story:
                 f"Then {who} fails at {site}:" if site != "unknown" else f"Then {who} fails:"
             )
             lines += [f"  {self._short(line)}" for line in failing_lines(failure.error)]
+            if failure.kind == "error":
+                lines += [f"  {self._short(line)}" for line in failure.details]
         elif failure is not None and failure.kind == "leak" and len(failure.details) > 1:
             lines.append("Left open:")
             lines += [f"  {self._short(line)}" for line in failure.details[:6]]

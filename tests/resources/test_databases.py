@@ -114,5 +114,5 @@ def test_redis(redis_url):
         return found
 
     [leak] = asyncio.run(main())
-    assert leak.kind == "transport"
+    assert leak.kind == "client"
     assert "in main" in leak.made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from desvelo.resources.attaching import Hook, Library, part, watch_class
@@ -19,23 +20,38 @@ def _response_is_open(response: Any) -> bool:
 
 _SESSION = Kind("session", class_name, lambda session: not session.closed)
 _CONNECTOR = Kind("connector", class_name, lambda connector: not connector.closed)
-_RESPONSE = Kind(
-    "response",
-    lambda response: f"{class_name(response)} of {response.method} {response.url}",
-    _response_is_open,
-    "never released (read it, or use `async with`)",
-)
+
+
+def response_kind(is_open: Callable[[Any], bool]) -> Kind:
+    """Return what a response is judged by."""
+    return Kind(
+        "response",
+        lambda response: f"{class_name(response)} of {response.method} {response.url}",
+        is_open,
+        "never released (read it, or use `async with`)",
+    )
+
+
 _WEBSOCKET = Kind("websocket", class_name, lambda websocket: not websocket.closed)
-_SERVED_WEBSOCKET = Kind(
-    "websocket", class_name, lambda websocket: websocket.prepared and not websocket.closed
-)
 
 
-def _hooks(recorder: Recorder, aiohttp: Any) -> list[Hook]:
+def _is_served(websocket: Any) -> bool:
+    # Whoever serves may end with the connection, without a word to the websocket.
+    writer = websocket._writer  # noqa: SLF001 - nothing public leads to the connection
+    return writer is not None and not websocket.closed and not writer.transport.is_closing()
+
+
+_SERVED_WEBSOCKET = Kind("websocket", class_name, _is_served)
+
+
+def client_hooks(
+    recorder: Recorder, aiohttp: Any, response_is_open: Callable[[Any], bool] = _response_is_open
+) -> list[Hook]:
+    """Return the hooks for aiohttp's client."""
     return [
         *watch_class(recorder, part(aiohttp, "ClientSession"), _SESSION),
         *watch_class(recorder, part(aiohttp, "BaseConnector"), _CONNECTOR),
-        *watch_class(recorder, part(aiohttp, "ClientResponse"), _RESPONSE),
+        *watch_class(recorder, part(aiohttp, "ClientResponse"), response_kind(response_is_open)),
         *watch_class(recorder, part(aiohttp, "ClientWebSocketResponse"), _WEBSOCKET),
     ]
 
@@ -44,4 +60,4 @@ def _server_hooks(recorder: Recorder, web: Any) -> list[Hook]:
     return watch_class(recorder, part(web, "WebSocketResponse"), _SERVED_WEBSOCKET)
 
 
-LIBRARIES = [Library("aiohttp", _hooks), Library("aiohttp.web", _server_hooks)]
+LIBRARIES = [Library("aiohttp", client_hooks), Library("aiohttp.web", _server_hooks)]

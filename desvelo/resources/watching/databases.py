@@ -14,7 +14,8 @@ _FACTORY = 5
 """The place of ``factory`` among the positional parameters of ``sqlite3.connect``."""
 
 
-def _sqlite_is_open(connection: Any) -> bool:
+def sqlite_is_open(connection: Any) -> bool:
+    """Tell whether a connection can still be used."""
     try:
         connection.in_transaction  # noqa: B018 - raises once it is closed, on some versions
         return bool(connection.total_changes >= 0)
@@ -25,7 +26,7 @@ def _sqlite_is_open(connection: Any) -> bool:
 _SQLITE = Kind(
     "connection",
     lambda connection: f"sqlite3.Connection to {connection.desvelo_place or ':memory:'}",
-    _sqlite_is_open,
+    sqlite_is_open,
 )
 
 

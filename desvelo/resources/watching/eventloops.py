@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import select
+import weakref
 from typing import Any
 
 from desvelo.failure import waiting_at
 from desvelo.resources.attaching import Hook, Library, part, unseen, watch_class
 from desvelo.resources.creation import describe_line
 from desvelo.resources.kinds import Kind
-from desvelo.resources.recorder import Recorder
+from desvelo.resources.recorder import Entry, Recorder
 from desvelo.resources.watching.processes import describe_child
 from desvelo.resources.watching.sockets import describe_socket, listens
 
@@ -22,7 +24,8 @@ _HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 # transports and servers
 
 
-def _describe_transport(transport: Any) -> str:
+def describe_transport(transport: Any) -> str:
+    """Say what it leads to."""
     sock = transport.get_extra_info("socket")
     if sock is None:
         return f"an asyncio transport on {transport.get_extra_info('pipe')!r}"
@@ -48,7 +51,7 @@ def _transport_kind(recorder: Recorder) -> Kind:
     def led_by(transport: Any) -> tuple[Any, str]:
         return getattr(transport, "_server", None), "accepted by the server that was made there"
 
-    return Kind("transport", _describe_transport, is_open, led_by=led_by)
+    return Kind("transport", describe_transport, is_open, led_by=led_by)
 
 
 def hung_up(recorder: Recorder, transport: Any) -> bool:
@@ -72,7 +75,7 @@ def hung_up(recorder: Recorder, transport: Any) -> bool:
     return False
 
 
-_SERVER = Kind("server", _describe_server, lambda server: bool(server.sockets))
+SERVER = Kind("server", _describe_server, lambda server: bool(server.sockets))
 _LOOP = Kind("loop", lambda loop: "an event loop", lambda loop: not loop.is_closed())
 _CHILD = Kind(
     "process",
@@ -85,7 +88,8 @@ _CHILD = Kind(
 # tasks and async generators
 
 
-def _describe_task(task: Any) -> str:
+def describe_task(task: Any) -> str:
+    """Say what it runs, and where it stands or how it ended."""
     coroutine = task.get_coro()
     name = getattr(coroutine, "__qualname__", type(coroutine).__name__)
     text = f"the task {task.get_name()!r} of {name}()"
@@ -102,7 +106,7 @@ def _task_is_open(task: Any) -> bool:
     return not task.cancelling()
 
 
-_TASK = Kind("task", _describe_task, _task_is_open, "")
+TASK = Kind("task", describe_task, _task_is_open, "")
 
 
 def _describe_generator(generator: Any) -> str:
@@ -115,23 +119,29 @@ def _describe_generator(generator: Any) -> str:
     return f"the async generator {name}(), suspended at {line}"
 
 
-_GENERATOR = Kind(
+GENERATOR = Kind(
     "asyncgen",
     _describe_generator,
     lambda generator: generator.ag_frame is not None and not generator.ag_running,
     "neither exhausted nor closed with aclose()",
 )
+CLEANING = Kind(
+    "asyncgen",
+    _describe_generator,
+    lambda generator: generator.ag_frame is not None and generator.ag_running,
+    "dropped before its end, and its own clean-up is still under way",
+)
 
 
 def _loop_hooks(recorder: Recorder, base_events: Any) -> list[Hook]:
     cls = part(base_events, "BaseEventLoop")
-    for name in ("create_task", "_asyncgen_firstiter_hook", "call_exception_handler"):
+    for name in ("create_task", "call_exception_handler"):
         part(cls, name)
     return [
         *watch_class(recorder, cls, _LOOP),
-        *watch_class(recorder, part(base_events, "Server"), _SERVER),
+        *watch_class(recorder, part(base_events, "Server"), SERVER),
         Hook(cls, "create_task", lambda original: _making_tasks(recorder, original)),
-        Hook(cls, "_asyncgen_firstiter_hook", lambda original: _starting(recorder, original)),
+        *generator_hooks(recorder, cls),
         Hook(cls, "shutdown_asyncgens", lambda original: _ending(recorder, original)),
         Hook(cls, "call_exception_handler", lambda original: _complaining(recorder, original)),
     ]
@@ -141,22 +151,54 @@ def _making_tasks(recorder: Recorder, original: Any) -> Any:
     @functools.wraps(original)
     def create_task(self: Any, *args: Any, **options: Any) -> Any:
         task = original(self, *args, **options)
-        if recorder.active and recorder.listening():
-            recorder.made(task, _TASK, 2, finalized=True)
+        if recorder.active and recorder.listening() and not is_cleaning(recorder, task):
+            recorder.made(task, TASK, 2, finalized=True)
             unseen(task)
         return task
 
     return create_task
 
 
-def _starting(recorder: Recorder, original: Any) -> Any:
+def generator_hooks(recorder: Recorder, loop: Any) -> list[Hook]:
+    """Return the hooks by which a loop hears of async generators that begin, or are dropped."""
+    for name in ("_asyncgen_firstiter_hook", "_asyncgen_finalizer_hook"):
+        part(loop, name)
+    return [
+        Hook(loop, "_asyncgen_firstiter_hook", lambda original: _beginning(recorder, original)),
+        Hook(loop, "_asyncgen_finalizer_hook", lambda original: _dropping(recorder, original)),
+    ]
+
+
+def _beginning(recorder: Recorder, original: Any) -> Any:
     @functools.wraps(original)
     def firstiter(self: Any, generator: Any) -> None:
         original(self, generator)
         if recorder.active and recorder.listening():
-            recorder.made(generator, _GENERATOR, 2)
+            recorder.made(generator, GENERATOR, 2, finalized=True)
 
     return firstiter
+
+
+def _dropping(recorder: Recorder, original: Any) -> Any:
+    @functools.wraps(original)
+    def finalizer(self: Any, generator: Any) -> None:
+        if recorder.active and recorder.listening():
+            # Its weak references are gone already, and it lives again until it is closed.
+            creation = recorder.creation_of(generator)
+            if creation is not None:
+                recorder.cleaning = [one for one in recorder.cleaning if one.reference()]
+                recorder.cleaning.append(Entry(weakref.ref(generator), CLEANING, creation))
+        original(self, generator)
+
+    return finalizer
+
+
+def is_cleaning(recorder: Recorder, task: Any) -> bool:
+    """Tell whether a task is a loop's own, which closes a generator that was dropped."""
+    if not recorder.cleaning:
+        return False
+    parts = gc.get_referents(task.get_coro())
+    return any(one.reference() in parts for one in recorder.cleaning)
 
 
 def _ending(recorder: Recorder, original: Any) -> Any:
@@ -201,6 +243,9 @@ def _complaining(recorder: Recorder, original: Any) -> Any:
     return call_exception_handler
 
 
+_CUT = "cancelled by the end of its event loop"
+
+
 def _runner_hooks(recorder: Recorder, runners: Any) -> list[Hook]:
     def make(original: Any) -> Any:
         @functools.wraps(original)
@@ -209,7 +254,11 @@ def _runner_hooks(recorder: Recorder, runners: Any) -> list[Hook]:
                 for task in asyncio.all_tasks(loop):
                     entry = recorder.entry(task)
                     if entry is not None and _is_left(recorder, task):
-                        _end(recorder, task, entry, "cancelled by the end of its event loop")
+                        _end(recorder, task, entry, _CUT)
+                for entry in recorder.cleaning:
+                    generator = entry.reference()
+                    if generator is not None and CLEANING.still_open(generator):
+                        _end(recorder, generator, entry, f"dropped before its end, and {_CUT}")
             original(loop)
 
         return cancel_all_tasks
@@ -220,7 +269,7 @@ def _runner_hooks(recorder: Recorder, runners: Any) -> list[Hook]:
 
 def _is_left(recorder: Recorder, task: Any) -> bool:
     """Tell whether a pending task was forgotten; one that serves a caller who has gone was not."""
-    if not _TASK.still_open(task) or task.done():
+    if not TASK.still_open(task) or task.done():
         return False
     for entry in list(recorder.entries.values()):
         transport = entry.reference() if entry.kind.name == "transport" else None
@@ -245,6 +294,26 @@ def _pipe_hooks(recorder: Recorder, unix_events: Any) -> list[Hook]:
     ]
 
 
+def writer_hooks(recorder: Recorder, streams: Any) -> list[Hook]:
+    """Return the hook for the writers of streams, which close their transport when they go."""
+    writer = part(streams, "StreamWriter")
+    if "__del__" not in vars(writer):
+        return []  # before 3.11.5: the transport stays open, and is seen itself
+
+    def make(original: Any) -> Any:
+        @functools.wraps(original)
+        def __del__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - its place
+            if recorder.active and recorder.listening():
+                transport = getattr(self, "_transport", None)
+                encrypted = getattr(transport, "_ssl_protocol", None)
+                recorder.dropped(getattr(encrypted, "_transport", None) or transport)
+            original(self, *args, **options)
+
+        return __del__
+
+    return [Hook(writer, "__del__", make)]
+
+
 def _process_hooks(recorder: Recorder, base_subprocess: Any) -> list[Hook]:
     return watch_class(recorder, part(base_subprocess, "BaseSubprocessTransport"), _CHILD)
 
@@ -253,6 +322,7 @@ LIBRARIES = [
     Library("asyncio.base_events", _loop_hooks),
     Library("asyncio.runners", _runner_hooks),
     Library("asyncio.selector_events", _selector_hooks),
+    Library("asyncio.streams", writer_hooks),
     Library("asyncio.unix_events", _pipe_hooks),
     Library("asyncio.base_subprocess", _process_hooks),
 ]

@@ -20,7 +20,7 @@ def _recording(recorder: Recorder, original: Any) -> Any:
         if recorder.active and recorder.listening():
             creation = recorder.capture(3)
             for number in _numbers(opened):
-                recorder.descriptors[number] = creation
+                recorder.opened(number, creation, opened)
         return opened
 
     return StandIn(original, call)

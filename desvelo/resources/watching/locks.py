@@ -16,12 +16,14 @@ from desvelo.resources.kinds import Kind, class_name
 from desvelo.resources.recorder import Recorder
 from desvelo.world.whereabouts import is_foreign, is_installed
 
-_ASYNC = Kind("lock", class_name, lambda lock: lock.locked(), "left held")
+ASYNC = Kind("lock", class_name, lambda lock: lock.locked(), "left held")
 # An RLock answers `locked` only on newer Pythons; what it says of itself is older.
 _THREAD = Kind("lock", class_name, lambda lock: repr(lock).startswith("<locked"), "left held")
 
 
-def _semaphore_kind(recorder: Recorder) -> Kind:
+def semaphore_kind(recorder: Recorder) -> Kind:
+    """Return what a semaphore is judged by: whether it lacks slots that it began with."""
+
     def is_short(semaphore: Any) -> bool:
         entry = recorder.entry(semaphore)
         if entry is None:
@@ -58,15 +60,15 @@ def _is_users(frame: Any) -> bool:
 
 
 def _asyncio_hooks(recorder: Recorder, locks: Any) -> list[Hook]:
-    semaphores = _semaphore_kind(recorder)
+    semaphores = semaphore_kind(recorder)
     return [
-        Hook(part(locks, "Lock"), "__init__", _recording(recorder, _ASYNC, counts=False)),
+        Hook(part(locks, "Lock"), "__init__", _recording(recorder, ASYNC, counts=False)),
         Hook(part(locks, "Semaphore"), "__init__", _recording(recorder, semaphores, counts=True)),
     ]
 
 
 def _threading_hooks(recorder: Recorder, module: Any) -> list[Hook]:
-    semaphores = _semaphore_kind(recorder)
+    semaphores = semaphore_kind(recorder)
     return [
         Hook(part(module, "Semaphore"), "__init__", _recording(recorder, semaphores, counts=True)),
         Hook(module, "Lock", lambda original: _made(recorder, original)),
