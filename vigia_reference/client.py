@@ -6,13 +6,14 @@ import threading
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import aiohttp
 
 from vigia_reference.events import Event, EventType
+from vigia_reference.outlast import outlast
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ class WebhookResponse:
 class _OpenSession:
     session: aiohttp.ClientSession
     closer: AsyncGenerator[None, None]
+    # Between two attempts; an ordered set, so that all runs end them in the same order.
+    pauses: dict[asyncio.Future[object], None] = field(default_factory=dict)
 
 
 class WebhookClient:
@@ -101,11 +104,18 @@ class WebhookClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close this loop's session.  Events being sent are answered as failed."""
+        """Close this loop's session.  Events being sent are answered as failed, at once.
+
+        Cancelling it does not leave it half-way.
+        """
         loop = asyncio.get_running_loop()
         opened, self._sessions[loop] = self._sessions.get(loop), None
         if opened is not None:
-            await opened.closer.aclose()
+            for pause in opened.pauses:
+                pause.cancel()
+            closing = asyncio.ensure_future(opened.closer.aclose())
+            await outlast(closing)
+            closing.result()
 
     async def send_detection(self, payload: Mapping[str, Any]) -> WebhookResponse:
         """Send `detection.completed` with this payload, as happened now."""
@@ -123,8 +133,23 @@ class WebhookClient:
             response, final = await self._attempt(session, message)
             if final or attempt == self._attempts - 1:
                 break
-            await self._sleep(2**attempt)
+            await self._pause(2**attempt)
         return response
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not any longer than until the client is closed."""
+        opened = self._sessions.get(asyncio.get_running_loop())
+        if opened is None:
+            return
+        pause: asyncio.Future[object] = asyncio.ensure_future(self._sleep(seconds))
+        opened.pauses[pause] = None
+        try:
+            await asyncio.wait([pause])
+        finally:
+            pause.cancel()
+            del opened.pauses[pause]
+        if not pause.cancelled():
+            pause.result()
 
     async def send_batch_async(self, events: Sequence[Sendable]) -> list[WebhookResponse]:
         """Send all *events* at once; the answers are in their order, one for each.
@@ -206,11 +231,7 @@ class WebhookClient:
     ) -> tuple[WebhookResponse, bool]:
         """Send once; returns the outcome and whether it is final."""
         try:
-            # A redirected POST would arrive as a GET without its body.
-            async with session.post(
-                self._url, data=json.dumps(message), allow_redirects=False
-            ) as answer:
-                body = await answer.read()
+            status, reason, body = await self._post(session, json.dumps(message))
         except aiohttp.InvalidURL as error:
             return WebhookResponse(False, 0, f"Invalid URL: {error}"), True
         except TimeoutError:
@@ -222,7 +243,19 @@ class WebhookClient:
             if not session.closed:
                 raise
             return WebhookResponse(False, 0, "Client is closed"), True
-        return _read_answer(answer.status, answer.reason, body), not _may_be_retried(answer.status)
+        return _read_answer(status, reason, body), not _may_be_retried(status)
+
+    async def _post(self, session: aiohttp.ClientSession, text: str) -> tuple[int, str, bytes]:
+        return await self._request(session, self._url, text, {})
+
+    @staticmethod
+    async def _request(
+        session: aiohttp.ClientSession, url: str, text: str, headers: Mapping[str, str]
+    ) -> tuple[int, str, bytes]:
+        """POST *text*; returns status, reason and body of the answer."""
+        # A redirected POST would arrive as a GET without its body.
+        async with session.post(url, data=text, headers=headers, allow_redirects=False) as answer:
+            return answer.status, answer.reason or "", await answer.read()
 
     @staticmethod
     def _message(event: Sendable) -> dict[str, Any]:
@@ -309,17 +342,17 @@ def _may_be_retried(status: int) -> bool:
     return status in _RETRIED_STATUSES or status >= 500
 
 
-def _read_answer(status: int, reason: str | None, body: bytes) -> WebhookResponse:
+def _read_answer(status: int, reason: str, body: bytes) -> WebhookResponse:
     success = 200 <= status < 300
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        return WebhookResponse(success, status, reason or "")
+        return WebhookResponse(success, status, reason)
     return WebhookResponse(
         success and document.get("success") is not False,
         status,
-        str(document.get("message", reason or "")),
+        str(document.get("message", reason)),
         document.get("data"),
     )

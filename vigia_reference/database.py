@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from vigia_reference.outlast import outlast
@@ -74,15 +75,7 @@ class Database:
             raise DatabaseClosed("The database is not open")
 
         def transaction() -> T:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(connection, *args, **kwargs)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            return result
+            return self._transact(connection, partial(work, connection, *args, **kwargs))
 
         return await self._finish(self._submit(transaction))
 
@@ -101,6 +94,18 @@ class Database:
         finally:
             self._executor = None
             executor.shutdown(wait=False)
+
+    @staticmethod
+    def _transact(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work()
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
 
     def _connect(self) -> None:
         # The worker may be another thread from one call to the next (or no thread at all, under a

@@ -12,6 +12,7 @@ from vigia_reference.codes import InvalidPatientCode
 from vigia_reference.database import DatabaseClosed
 from vigia_reference.events import Event, EventType
 from vigia_reference.idempotency import AlreadyAnswered, Idempotency
+from vigia_reference.listeners import Listeners
 from vigia_reference.outbox import Outbox
 from vigia_reference.payloads import DetectionReport, InvalidPayload, new_values, text_field
 from vigia_reference.records import PatientRecords
@@ -93,16 +94,22 @@ class Handlers:
 
     A handler that raises is reported in the answer and does not stop the others.  Built-in
     handlers have their effect exactly once; registered ones are called at most once per event
-    that carries a `webhook_id`.
+    that carries a `webhook_id`.  When all have ended, *listeners* are told.
     """
 
     def __init__(
-        self, store: PatientStore, records: PatientRecords, outbox: Outbox, ledger: Idempotency
+        self,
+        store: PatientStore,
+        records: PatientRecords,
+        outbox: Outbox,
+        ledger: Idempotency,
+        listeners: Listeners | None = None,
     ) -> None:
         self._store = store
         self._records = records
         self._outbox = outbox
         self._ledger = ledger
+        self._listeners = Listeners() if listeners is None else listeners
         self._builtin: dict[EventType, Callable[[Delivery], Awaitable[Record]]] = {
             EventType.DETECTION_COMPLETED: self.detection_completed,
             EventType.DETECTION_FAILED: self.detection_failed,
@@ -192,7 +199,9 @@ class Handlers:
             # Before anything that is not undone by a rollback.
             await delivery.check()
             await delivery.run(_name_of(handler), _call(handler, delivery))
-        return await delivery.finish()
+        answer = await delivery.finish()
+        self._listeners.tell(event)
+        return answer
 
     async def _log(self, delivery: Delivery, entity_type: str, entity_id: str | None) -> Record:
         event = delivery.event

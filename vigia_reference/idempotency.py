@@ -8,6 +8,8 @@ whatever is cancelled, lost or restarted.
 
 import asyncio
 import sqlite3
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -28,6 +30,10 @@ class AlreadyAnswered(Exception):
 class Idempotency:
     """Reserves webhooks and remembers their answers.  A key of `None` is never remembered.
 
+    An answer is kept for at least *keep_for* seconds, or for ever.  How old one is nobody reads off
+    the wall: clocks are set, and an answer that is forgotten too early is an event stored twice.
+    The monotonic clock of this process says it, and counts what an earlier process left as new.
+
     >>> async def example():
     ...     database = Database()
     ...     await database.open()
@@ -44,8 +50,11 @@ class Idempotency:
     (['ok', 'ok'], 1)
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keep_for: float | None = None) -> None:
         self._database = database
+        self._keep_for = keep_for
+        # When which row was the newest; both grow, and the last of these rows is still there.
+        self._newest: deque[tuple[float, int]] = deque()
         # Attempts in progress whose webhook has an id, and all of them.
         self._reserved: dict[str, asyncio.Task[str]] = {}
         self._attempts: dict[asyncio.Task[str], None] = {}
@@ -147,11 +156,21 @@ class Idempotency:
         self._remember(connection, key, answer(result))
         return result
 
-    @staticmethod
-    def _remember(connection: sqlite3.Connection, key: str | None, answer: str) -> None:
+    def _remember(self, connection: sqlite3.Connection, key: str | None, answer: str) -> None:
         if key is not None:
+            if self._keep_for is not None:
+                self._forget_old(connection, self._keep_for)
             connection.execute(
                 "INSERT OR REPLACE INTO idempotency_keys (webhook_id, answer, created_at)"
                 " VALUES (?, ?, ?)",
                 (key, answer, datetime.now(UTC).isoformat()),
             )
+
+    def _forget_old(self, connection: sqlite3.Connection, keep_for: float) -> None:
+        now = time.monotonic()
+        (row,) = connection.execute("SELECT max(rowid) FROM idempotency_keys").fetchone()
+        if row is not None and (not self._newest or row > self._newest[-1][1]):
+            self._newest.append((now, row))
+        while self._newest and self._newest[0][0] + keep_for <= now:
+            _, row = self._newest.popleft()
+            connection.execute("DELETE FROM idempotency_keys WHERE rowid <= ?", (row,))

@@ -1,6 +1,7 @@
 """Messages to people: written with the detection they tell of, sent afterwards, each once."""
 
 import asyncio
+import logging
 import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,8 @@ _ALERT = (
     "Imagen: {image}\n"
     "Revise al paciente lo antes posible."
 )
+logger = logging.getLogger(__name__)
+
 _RISK_NAMES = {"HIGH": "ALTO", "CRITICAL": "CRÍTICO"}
 
 
@@ -39,6 +42,10 @@ class DeliveryCount:
 
     sent: int
     failed: int
+
+
+class NotSent(Exception):
+    """Raised by whoever sends: the message did not go out, and may be sent again."""
 
 
 class Outbox:
@@ -88,18 +95,22 @@ class Outbox:
         """Send what is pending, oldest first.
 
         Each message is claimed before it is sent, so several callers share the work and none is
-        sent twice.  When *send* raises, the message becomes pending again for the next round.
-        When the caller is cancelled inside *send*, nobody knows whether the message went out: it
-        stays claimed, because an alert missed is seen in the table and one sent twice is not.
+        sent twice.  When *send* raises `NotSent`, the message becomes pending again for the next
+        round.  When it raises anything else, or the caller is cancelled inside of it, nobody knows
+        whether the message went out: it stays claimed, because an alert missed is seen in the
+        table and one sent twice is not.
         """
         sent = failed = last = 0
         while (message := await self._claim(last)) is not None:
             last = message.id
             try:
                 await send(message)
-            except Exception:
+            except NotSent:
                 failed += 1
                 await self._database.run(self._settle, message.id, "pending")
+            except Exception:
+                failed += 1
+                logger.exception("Nobody knows whether message %s went out", message.id)
             else:
                 sent += 1
                 await self._database.run(self._settle, message.id, "sent")

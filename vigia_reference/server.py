@@ -17,12 +17,17 @@ from aiohttp import web
 from vigia_reference.codes import InvalidPatientCode
 from vigia_reference.events import EventRejected, EventType, parse_event
 from vigia_reference.handlers import Handlers
+from vigia_reference.outlast import outlast
 from vigia_reference.rate_limit import Admission, RateLimiter
 from vigia_reference.records import PatientRecords
 from vigia_reference.store import PatientStore
+from vigia_reference.tokens import Tokens
 
 SERVER_VERSION = "1.0.0"
 DEFAULT_PORT = 8000
+
+AT_ONCE = 0.001
+"""Seconds that aiohttp is given to end what is left; it takes 0 for as long as you like."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +48,9 @@ class WebhookServer:
     """Serves ``POST /webhook`` and a few pages to look at.
 
     With ``port=0`` the system picks a free port; `port` tells which after `start`.  *limiter* is
-    `None` when requests are not limited.  *shutdown_timeout* is how many seconds `stop` gives to
-    requests in progress.
+    `None` when requests are not limited.  With *tokens*, one that is alive is as good as the API
+    key, which is exchanged for one by ``POST /token``.  *shutdown_timeout* is how many seconds
+    `stop` gives to requests in progress.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class WebhookServer:
         port: int = DEFAULT_PORT,
         api_key: str | None = None,
         limiter: RateLimiter | None = None,
+        tokens: Tokens | None = None,
         shutdown_timeout: float = 10.0,
     ) -> None:
         self._handlers = handlers
@@ -66,7 +73,9 @@ class WebhookServer:
         self._port = port
         self._api_key = None if api_key is None else api_key.encode()
         self._limiter = limiter
+        self._tokens = tokens
         self._shutdown_timeout = shutdown_timeout
+        self._hurried = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         # The tasks of connections that have sent a request.
@@ -84,11 +93,15 @@ class WebhookServer:
         return f"http://{host}:{self._port}"
 
     async def start(self) -> None:
-        """Listen.  Raises `OSError` when the port is taken."""
+        """Listen.  Raises `OSError` when the port is taken, `RuntimeError` when started before."""
+        if self._runner is not None:
+            raise RuntimeError(f"The server at {self.url} has been started already")
+        self._hurried.clear()
         app = web.Application()
         app.add_routes(
             [
                 web.post("/webhook", partial(self._serve, self._webhook)),
+                web.post("/token", partial(self._serve, self._token)),
                 web.get("/health", partial(self._serve, self._health)),
                 web.get("/webhook/events", partial(self._serve, self._events)),
                 web.get("/patients", partial(self._serve, self._patients)),
@@ -112,28 +125,62 @@ class WebhookServer:
             await self._runner.setup()
             protocols = self._runner.server
             assert protocols is not None
-            self._listener = await asyncio.get_running_loop().create_server(
-                protocols, self._host, self._port
-            )
-        except BaseException:
-            await self.stop()
+            await self._listen(protocols)
+        except (Exception, asyncio.CancelledError):
+            await outlast(asyncio.ensure_future(self.stop()))
             raise
+
+    async def _listen(self, protocols: web.Server) -> None:
+        # Known before it listens: whoever is cancelled in `start_serving` has a listener to close.
+        self._listener = await asyncio.get_running_loop().create_server(
+            protocols, self._host, self._port, start_serving=False
+        )
+        await self._listener.start_serving()
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Finish the requests in progress and close everything.  Stopping twice is fine."""
+        """Finish the requests in progress and close everything.  Stopping twice is fine.
+
+        From the first moment on nobody is let in: whoever connects is refused, and connections
+        without a request are closed.  Requests in progress are given `shutdown_timeout` seconds,
+        or the time until `hurry` is called; then they are cancelled, and their connections
+        aborted.
+        """
         runner, self._runner = self._runner, None
         listener, self._listener = self._listener, None
         if runner is None:
             return
         if listener is not None:
             await self._accept_no_more(listener)
+        protocols = runner.server
+        if protocols is not None:
+            protocols.pre_shutdown()
+            await self._drain()
+            await protocols.shutdown(AT_ONCE)
         await runner.cleanup()
         # Connections that broke earlier are unknown to the runner, but may still be unwinding.
         if self._connections:
             await asyncio.wait(list(self._connections))
         # A closed transport tells its protocol in the next iteration.
         await asyncio.sleep(0)
+
+    def hurry(self) -> None:
+        """Let a `stop` in progress, or the next one, not wait for requests in progress."""
+        self._hurried.set()
+
+    async def _drain(self) -> None:
+        """Let the requests in progress end, as long as there is time."""
+        hurried = asyncio.create_task(self._hurried.wait(), name="hurried")
+        try:
+            async with asyncio.timeout(self._shutdown_timeout):
+                while self._connections and not hurried.done():
+                    await asyncio.wait(
+                        [*self._connections, hurried], return_when=asyncio.FIRST_COMPLETED
+                    )
+        except TimeoutError:
+            pass
+        finally:
+            hurried.cancel()
 
     @staticmethod
     async def _accept_no_more(listener: asyncio.Server) -> None:
@@ -174,6 +221,20 @@ class WebhookServer:
         data = await self._handlers.handle(event)
         return _json(
             f'{{"success": true, "message": "Event processed successfully", "data": {data}}}'
+        )
+
+    async def _token(self, request: web.Request) -> web.Response:
+        if self._tokens is None:
+            raise Refused(404, "Tokens are not in use")
+        # By the key alone: a token does not prolong itself.
+        self._check_key(_bearer(request))
+        token = self._tokens.issue()
+        return _object(
+            {
+                "token": token.text,
+                "expires_in": token.lifetime,
+                "expires_at": token.expires_at.isoformat(),
+            }
         )
 
     async def _health(self, request: web.Request) -> web.Response:
@@ -217,19 +278,29 @@ class WebhookServer:
     def _authorize(self, request: web.Request) -> None:
         if self._api_key is None:
             return
-        header = request.headers.get("Authorization")
-        if header is None:
-            raise Refused(401, "Authorization header required")
-        scheme, _, key = header.partition(" ")
-        if scheme != "Bearer" or not key:
-            raise Refused(401, "Invalid authorization format")
-        if not hmac.compare_digest(key.encode(errors="surrogateescape"), self._api_key):
+        key = _bearer(request)
+        if self._tokens is None or not self._tokens.is_alive(key):
+            self._check_key(key)
+
+    def _check_key(self, key: str) -> None:
+        known = self._api_key or b""
+        if not hmac.compare_digest(key.encode(errors="surrogateescape"), known):
             raise Refused(401, "Invalid API key")
 
     def _note_connection(self, task: asyncio.Task[Any]) -> None:
         if task not in self._connections:
             self._connections[task] = None
             task.add_done_callback(self._connections.pop)
+
+
+def _bearer(request: web.Request) -> str:
+    header = request.headers.get("Authorization")
+    if header is None:
+        raise Refused(401, "Authorization header required")
+    scheme, _, key = header.partition(" ")
+    if scheme != "Bearer" or not key:
+        raise Refused(401, "Invalid authorization format")
+    return key
 
 
 def _rate_headers(admission: Admission) -> dict[str, str]:

@@ -139,21 +139,21 @@ class PatientStore:
         *,
         commit: Commit | None = None,
     ) -> UpdatedPatient:
-        """Set fields to the values that *changes* gives, as of *timestamp* (now when `None`).
+        """Set fields to the values that *changes* gives, as of *timestamp*.
 
         Each field remembers when its value was set; a change that is older than that is not
         applied, so updates may arrive in any order.  Of two with the same time the later to
-        arrive wins.  A patient who is not known yet is created, for the same reason.
+        arrive wins, and so does one without a time, whatever the clock says.  A patient who is
+        not known yet is created, for the same reason.
 
         Raises `InvalidPayload` for a value that the table does not allow.
         """
         known = self.identify(code)
         values = patient_fields(changes)
-        moment = timestamp or datetime.now(UTC)
 
         def write(connection: sqlite3.Connection) -> UpdatedPatient:
             patient = self._patient(connection, known)
-            applied = self._apply(connection, patient, values, moment)
+            applied = self._apply(connection, patient, values, timestamp)
             self._audit(connection, "patient.updated", "patient", patient["id"], values)
             return UpdatedPatient(self._patient(connection, known), applied)
 
@@ -200,8 +200,7 @@ class PatientStore:
         now = _now()
         patient = self._patient(connection, report.patient_code)
         if report.patient_info:
-            moment = report.timestamp or datetime.now(UTC)
-            self._apply(connection, patient, report.patient_info, moment)
+            self._apply(connection, patient, report.patient_info, report.timestamp)
         image_id = str(uuid.uuid4())
         connection.execute(
             "INSERT INTO lpp_images (id, patient_id, file_path, file_hash, metadata, created_at)"
@@ -279,21 +278,26 @@ class PatientStore:
         connection: sqlite3.Connection,
         patient: Record,
         values: Mapping[str, Any],
-        moment: datetime,
+        moment: datetime | None,
     ) -> tuple[str, ...]:
-        stamp = moment.astimezone(UTC).isoformat(timespec="microseconds")
+        stamp = (moment or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds")
         (text,) = connection.execute(
             "SELECT changed_at FROM patients WHERE id = ?", (patient["id"],)
         ).fetchone()
         changed_at: dict[str, str] = json.loads(text)
         applied = tuple(
-            [field for field in values if self._is_newer(stamp, changed_at.get(field, ""))]
+            [
+                field
+                for field in values
+                if moment is None or self._is_newer(stamp, changed_at.get(field, ""))
+            ]
         )
         columns = {field: patient[field] for field in _COLUMNS}
         attributes = dict(patient["attributes"])
         for field in applied:
             (columns if field in columns else attributes)[field] = values[field]
-            changed_at[field] = stamp
+            # A clock that was set back must not let an older update in afterwards.
+            changed_at[field] = max(stamp, changed_at.get(field, ""))
         connection.execute(
             "UPDATE patients SET age_range = ?, gender = ?, risk_factors = ?,"
             " mobility_status = ?, attributes = ?, changed_at = ?, updated_at = ? WHERE id = ?",

@@ -18,8 +18,12 @@ from tests.vigia_reference.misbehaving_server import Naps
 from tests.vigia_reference.payload_samples import completed, updated
 from vigia_reference import Parts, RateLimits, Settings, System, WebhookClient
 from vigia_reference.defects import DEFECTS, UnknownDefect, get
+from vigia_reference.defects.clock import CLOCK_DEFECTS
 from vigia_reference.defects.database import DATABASE_DEFECTS
+from vigia_reference.defects.leaks import LEAK_DEFECTS
+from vigia_reference.defects.network import NETWORK_DEFECTS
 from vigia_reference.defects.redis import REDIS_DEFECTS
+from vigia_reference.defects.shutdown import SHUTDOWN_DEFECTS
 from vigia_reference.defects.threads import THREAD_DEFECTS
 
 Symptom = Callable[[Parts], Awaitable[bool]]
@@ -235,7 +239,18 @@ def _works_in_two_loops(make: type[WebhookClient]) -> bool:
 
 
 def test_every_defect_is_listed_with_all_that_is_known_of_it() -> None:
-    elsewhere = {one.name for one in (*DATABASE_DEFECTS, *THREAD_DEFECTS, *REDIS_DEFECTS)}
+    elsewhere = {
+        one.name
+        for one in (
+            *DATABASE_DEFECTS,
+            *THREAD_DEFECTS,
+            *REDIS_DEFECTS,
+            *LEAK_DEFECTS,
+            *NETWORK_DEFECTS,
+            *CLOCK_DEFECTS,
+            *SHUTDOWN_DEFECTS,
+        )
+    }
     assert set(DEFECTS) == {*SYMPTOMS, "client-unusable-after-loop-ended", *elsewhere}
     for name, defect in DEFECTS.items():
         assert defect.name == name

@@ -6,7 +6,7 @@ import pytest
 
 from tests.vigia_reference.payload_samples import detection
 from vigia_reference import DetectionReport, Message, System
-from vigia_reference.outbox import WHATSAPP_BODY_LIMIT, whatsapp_message
+from vigia_reference.outbox import WHATSAPP_BODY_LIMIT, NotSent, whatsapp_message
 
 
 async def enqueue(system: System, *bodies: str) -> None:
@@ -62,11 +62,28 @@ async def test_a_message_that_could_not_be_sent_waits_for_the_next_round(system:
 
     async def fail_on_a(message: Message) -> None:
         if message.body == "a":
-            raise ConnectionError
+            raise NotSent
 
     count = await system.outbox.deliver_pending(fail_on_a)
     assert (count.sent, count.failed) == (1, 1)
     assert [message.body for message in await system.outbox.pending()] == ["a"]
+
+
+@pytest.mark.asyncio
+async def test_a_message_that_may_have_been_sent_is_in_doubt_and_not_sent_again(
+    system: System,
+) -> None:
+    await enqueue(system, "a")
+    sent: list[str] = []
+
+    async def lose_the_answer(message: Message) -> None:
+        sent.append(message.body)
+        raise ConnectionError
+
+    for _ in range(2):
+        await system.outbox.deliver_pending(lose_the_answer)
+    assert sent == ["a"]
+    assert [message.body for message in await system.outbox.in_doubt()] == ["a"]
 
 
 @pytest.mark.asyncio

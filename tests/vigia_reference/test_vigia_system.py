@@ -5,6 +5,7 @@ import contextlib
 import gc
 import random
 import socket
+import sqlite3
 import warnings
 from pathlib import Path
 
@@ -30,6 +31,51 @@ async def test_a_taken_port_is_reported_and_leaves_nothing_open() -> None:
         with pytest.raises(OSError, match="in use"):
             await system.start()
     await system.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_system_that_runs_cannot_be_started_again_and_goes_on() -> None:
+    async with System(Settings(port=0)) as system, system.client() as client:
+        with pytest.raises(RuntimeError, match="has been started already"):
+            await system.start()
+        with pytest.raises(RuntimeError, match="has been started already"):
+            await system.server.start()
+        assert (await client.send_async(completed())).success
+
+
+@pytest.mark.asyncio
+async def test_a_start_that_fails_or_is_cancelled_can_be_tried_again(tmp_path: Path) -> None:
+    system = System(Settings(port=0, database_path=str(tmp_path / "missing" / "vigia.db")))
+    for _ in range(2):
+        with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+            await system.start()
+    system = System(Settings(port=0))
+    for turns in range(30):
+        starting = asyncio.create_task(system.start())
+        for _turn in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        if not starting.cancelled():
+            await system.stop()
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", system.server.port or 1)) != 0
+    async with system:
+        pass
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.asyncio
+async def test_a_start_waits_for_the_stop_before_it_and_a_stop_for_the_start() -> None:
+    system = System(Settings(port=0))
+    await system.start()
+    await asyncio.gather(system.stop(), system.start())
+    async with system.client() as client:
+        assert (await client.send_async(completed())).success
+    await asyncio.gather(system.stop(), system.start(), system.stop())
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", system.server.port)) != 0
 
 
 @pytest.mark.asyncio

@@ -66,7 +66,7 @@ class DeadlockDetected(StoreError):
 
 
 class Unavailable(StoreError):
-    """The database cannot be reached, or the connection to it broke."""
+    """The database cannot be reached, the connection to it broke, or its disk is full or fails."""
 
 
 class PoolExhausted(StoreError):

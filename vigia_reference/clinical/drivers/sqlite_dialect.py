@@ -32,6 +32,13 @@ Journal: TypeAlias = Literal["wal", "delete"]
 OPENING_ATTEMPTS = 500
 OPENING_PAUSE = 0.01
 
+_UNAVAILABLE = (
+    "SQLITE_CANTOPEN",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+    "SQLITE_NOTADB",
+    "SQLITE_READONLY",
+)
 _CONSTRAINTS: dict[str, type[ConstraintViolation]] = {
     "SQLITE_CONSTRAINT_UNIQUE": UniqueViolation,
     "SQLITE_CONSTRAINT_PRIMARYKEY": UniqueViolation,
@@ -94,7 +101,7 @@ def translated(error: sqlite3.Error) -> StoreError:
         return Conflict(message)
     if name.startswith("SQLITE_CONSTRAINT"):
         return _CONSTRAINTS.get(name, ConstraintViolation)(message)
-    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_NOTADB")):
+    if name.startswith(_UNAVAILABLE):
         return Unavailable(message)
     return StoreError(message)
 
