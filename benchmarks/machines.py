@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from desvelo import ConcurrentMachine
+from stress_tests.test_cancelled_waiters import CancelledWaiters
+from stress_tests.test_clock import Limits, Times, Tokens
 from stress_tests.test_detection_store import (
     AiosqliteDetectionStore,
     AsyncpgDetectionStore,
     PsycopgDetectionStore,
     SqliteDetectionStore,
 )
+from stress_tests.test_faulty_network import FaultyChat, FaultyNetwork
+from stress_tests.test_faulty_store import FaultyStore
 from stress_tests.test_patient_registry import (
     AiosqliteRegistry,
     AsyncpgCarePlans,
@@ -24,12 +28,15 @@ from stress_tests.test_patient_registry import (
     SharedModels,
     SqliteRegistry,
 )
+from stress_tests.test_ports import Ports
 from stress_tests.test_redis_cache import RedisCache, RedisRateLimit
+from stress_tests.test_resource_leaks import ClientResources, SystemResources
 from stress_tests.test_schema_contention import (
     AsyncpgContention,
     PsycopgContention,
     SqliteContention,
 )
+from stress_tests.test_shutdown import Shutdown
 from stress_tests.test_webhook_client import RateLimit, WebhookClient
 from stress_tests.test_webhook_delivery import WebhookDelivery
 
@@ -40,6 +47,16 @@ MACHINES: tuple[type[ConcurrentMachine], ...] = (
     WebhookDelivery,
     RedisCache,
     RedisRateLimit,
+    ClientResources,
+    SystemResources,
+    Ports,
+    Shutdown,
+    FaultyNetwork,
+    FaultyChat,
+    FaultyStore,
+    Tokens,
+    Times,
+    Limits,
 )
 CLINICAL_MACHINES: tuple[type[ConcurrentMachine], ...] = (
     SqliteRegistry,
@@ -49,6 +66,7 @@ CLINICAL_MACHINES: tuple[type[ConcurrentMachine], ...] = (
     SharedModels,
     AiosqliteRegistry,
     AiosqliteDetectionStore,
+    CancelledWaiters,
     AsyncpgCarePlans,
     AsyncpgReadCommittedRegistry,
     AsyncpgRepeatableReadRegistry,

@@ -7,22 +7,20 @@ on first use; where there is none, its machines are skipped with a line that say
 
 from __future__ import annotations
 
-import atexit
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from hypothesis import settings
 
 from desvelo import ConcurrentMachine, current_target
 from desvelo.servers import postgres
 from desvelo.servers.testing import need_postgres
+from stress_tests import budget
+from stress_tests.outage import outages_of
+from stress_tests.scratch import database_file
 
 for driver in ("asyncpg", "psycopg", "aiosqlite"):
     pytest.importorskip(driver, reason=f"the clinical store needs: pip install {driver}")
@@ -96,7 +94,8 @@ class Threads(Clinic):
         self.store.close()
 
     def ask(self, tell: Callable[..., Any], *calls: Any) -> Any:
-        return tell(*[call(*arguments) for call, *arguments in map(in_full, calls)])
+        with outages_of(self.target):
+            return tell(*[call(*arguments) for call, *arguments in map(in_full, calls)])
 
 
 class Tasks(Clinic):
@@ -113,7 +112,8 @@ class Tasks(Clinic):
         await self.store.close()
 
     async def ask(self, tell: Callable[..., Any], *calls: Any) -> Any:
-        return tell(*[await call(*arguments) for call, *arguments in map(in_full, calls)])
+        with outages_of(self.target):
+            return tell(*[await call(*arguments) for call, *arguments in map(in_full, calls)])
 
 
 class Sqlite(Threads):
@@ -122,7 +122,7 @@ class Sqlite(Threads):
     backend = "sqlite"
 
     def place(self) -> str:
-        return sqlite_file(self.target)
+        return database_file(self.target.clinical_file())
 
 
 class Aiosqlite(Tasks):
@@ -131,7 +131,7 @@ class Aiosqlite(Tasks):
     backend = "aiosqlite"
 
     def place(self) -> str:
-        return sqlite_file(self.target)
+        return database_file(self.target.clinical_file())
 
 
 class OnPostgres(Clinic):
@@ -158,24 +158,6 @@ class Asyncpg(OnPostgres, Tasks):
 def in_full(call: Any) -> tuple[Any, ...]:
     """Return a call and its arguments as a tuple."""
     return call if isinstance(call, tuple) else (call,)
-
-
-@cache
-def folder() -> Path:
-    """Return this process's folder for database files, in memory where the system has that."""
-    memory = Path("/dev/shm")
-    made = Path(tempfile.mkdtemp(prefix="desvelo-", dir=memory if memory.is_dir() else None))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
-
-
-def sqlite_file(target: Any) -> str:
-    """Return a file with the target's tables and no row."""
-    for left in folder().iterdir():
-        left.unlink()
-    path = folder() / "vigia.db"
-    path.write_bytes(target.clinical_file())
-    return str(path)
 
 
 _migrated: set[str] = set()
@@ -219,13 +201,8 @@ def make_tables(database: Any, tables: tuple[str, ...]) -> None:
 
 
 def case_of(machine: type[ConcurrentMachine], share: float) -> Any:
-    """Return the test case of a machine, with a share of the examples that the profile gives.
-
-    On a real server an execution takes many times as long as in memory.
-    """
-    case = machine.TestCase
-    usual = case.settings
-    case.settings = settings(usual, max_examples=max(int(usual.max_examples * share), 5))
+    """Return the test case of a machine of the database, with a share of the usual examples."""
+    case = budget.case_of(machine, share)
     if issubclass(machine, OnPostgres):
         case.setUpClass = classmethod(lambda _: need_postgres())
     return pytest.mark.stress(phase="database")(case)

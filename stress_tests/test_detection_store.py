@@ -1,9 +1,10 @@
 """Is a report of a detection stored whole or not at all, and in which order are they told?
 
 Reports of two patients are saved by threads and by tasks, which may be cancelled, while others read
-the patients' detections and look whether the audit log knows every image. A report counts as stored
-when all its rows are there: patient, image, model, detections, audit. What was acknowledged is
-stored, detections are told newest first, and the patient's counter is right.
+the patients' detections and look whether the audit log knows every image; on SQLite the disk may
+be full meanwhile. A report counts as stored when all its rows are there: patient, image, model,
+detections, audit. What was acknowledged is stored, detections are told newest first, and the
+patient's counter is right.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from desvelo import at_rest, operation
+from desvelo import at_rest, fault, operation
 from stress_tests.clinical import Aiosqlite, Asyncpg, Clinic, Psycopg, Sqlite, case_of
+from stress_tests.outage import Outage
 
 CODES = ("VG-2025-001", "VG-2025-002")
 
@@ -118,11 +120,17 @@ def none_unaudited(paths: list[str]) -> None:
 
 
 class SqliteDetectionStore(DetectionStore, Sqlite):
-    """Threads, each with a connection of its own to one file."""
+    """Threads, each with a connection of its own to one file, on a disk that may be full."""
+
+    faults = (fault.disk_full,)
+    expected_errors = (Outage,)
 
 
 class AiosqliteDetectionStore(DetectionStore, Aiosqlite):
-    """Tasks, whose statements run in threads."""
+    """Tasks, whose statements run in threads, on a disk that may be full."""
+
+    faults = (fault.disk_full,)
+    expected_errors = (Outage,)
 
 
 class PsycopgDetectionStore(DetectionStore, Psycopg):

@@ -21,7 +21,7 @@ from uuid import UUID
 import pytest
 from hypothesis import strategies as st
 
-from desvelo import ConcurrentMachine, at_rest, current_target, operation
+from desvelo import ConcurrentMachine, at_rest, current_target, fault, operation
 from strategies import pooled_codes
 from stress_tests.clinical import Aiosqlite, Asyncpg, Clinic, Psycopg, Sqlite, case_of
 
@@ -31,6 +31,7 @@ NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
 class PatientRegistry(ConcurrentMachine):
     """Registrations, updates and reads of a few patients."""
 
+    faults = (fault.lose_ack, fault.duplicate, fault.clock_jump, fault.daylight_saving)
     cancellable = False
 
     async def setup(self) -> None:

@@ -16,13 +16,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 
-from desvelo import ConcurrentMachine, at_rest, current_target, operation
+from desvelo import ConcurrentMachine, at_rest, current_target, fault, operation
 from desvelo.servers import EmbeddedRedis
 from desvelo.servers import redis as real_redis
 from desvelo.servers.testing import need_redis
+from stress_tests.budget import case_of
+from stress_tests.outage import Outage, outages_of
 
 pytest.importorskip("redis", reason="the cache on Redis needs: pip install 'desvelo[redis]'")
 pytest.importorskip("fakeredis", reason="the embedded Redis needs: pip install 'desvelo[redis]'")
@@ -34,8 +35,10 @@ CODES = ("A-1", "A-*")
 
 
 class RedisCache(ConcurrentMachine):
-    """Reads that fill the cache, and writes that invalidate it."""
+    """Reads that fill the cache, and writes that invalidate it, over connections that break."""
 
+    faults = (fault.disconnect,)
+    expected_errors = (Outage,)
     cancellable = False
 
     async def setup(self) -> None:
@@ -58,29 +61,31 @@ class RedisCache(ConcurrentMachine):
 
     @operation(code=st.sampled_from(CODES))
     async def read(self, code: str) -> bool:
-        return await self.system.records.patient(code) is not None
+        with outages_of(self.target):
+            return await self.system.records.patient(code) is not None
 
     @operation(code=st.sampled_from(CODES))
     async def read_latest(self, code: str) -> bool:
-        return await self.system.records.latest_detection(code) is not None
+        with outages_of(self.target):
+            return await self.system.records.latest_detection(code) is not None
 
     @operation(code=st.sampled_from(CODES))
     async def update(self, code: str) -> None:
         self.writes += 1
         moment = NOON + timedelta(minutes=self.writes)
-        await self.system.records.update_patient(code, {"ward": str(self.writes)}, moment)
+        with outages_of(self.target):
+            await self.system.records.update_patient(code, {"ward": str(self.writes)}, moment)
 
     @operation(code=st.sampled_from(CODES))
     async def detect(self, code: str) -> None:
         self.writes += 1
-        await self.target.save_detection(
-            self.system,
-            {
-                "patient_code": code,
-                "image_path": f"/images/{self.writes}.jpg",
-                "detections": [{"stage": 2, "confidence": 0.85}],
-            },
-        )
+        payload = {
+            "patient_code": code,
+            "image_path": f"/images/{self.writes}.jpg",
+            "detections": [{"stage": 2, "confidence": 0.85}],
+        }
+        with outages_of(self.target):
+            await self.target.save_detection(self.system, payload)
 
     @at_rest()
     async def the_cache_equals_the_store(self) -> None:
@@ -162,19 +167,7 @@ class RedisRateLimit(ConcurrentMachine):
             assert len(same) <= self.limit, f"{len(same)} requests of {client} in one window"
 
 
-def part_of(machine: type[ConcurrentMachine], share: int) -> Any:
-    """Return the test case of a machine with only a part of the usual budget.
-
-    Every command is a round trip, so an execution takes long; and few show what there is.
-    """
-    case = machine.TestCase
-    case.settings = settings(
-        case.settings, max_examples=max(case.settings.max_examples // share, 9)
-    )
-    return case
-
-
-TestRedisCache = pytest.mark.stress(phase="database")(part_of(RedisCache, 4))
-TestRedisCacheOnServer = pytest.mark.stress(phase="database")(part_of(RedisCacheOnServer, 6))
+TestRedisCache = pytest.mark.stress(phase="database")(case_of(RedisCache, 0.25))
+TestRedisCacheOnServer = pytest.mark.stress(phase="database")(case_of(RedisCacheOnServer, 0.17))
 TestRedisCacheOnServer.setUpClass = classmethod(lambda _: need_redis())
-TestRedisRateLimit = pytest.mark.stress(phase="webhook")(part_of(RedisRateLimit, 6))
+TestRedisRateLimit = pytest.mark.stress(phase="webhook")(case_of(RedisRateLimit, 0.17))

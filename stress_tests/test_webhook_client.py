@@ -95,7 +95,17 @@ def scripts() -> st.SearchStrategy[list[str]]:
 class WebhookClient(ConcurrentMachine):
     """A client that is used at once, from the first event on, against a scripted server."""
 
-    faults = (fault.reset, fault.refuse, fault.partial, fault.lose_ack)
+    faults = (
+        fault.reset,
+        fault.reset.in_response,
+        fault.refuse,
+        fault.partial,
+        fault.drip,
+        fault.lose_ack,
+        fault.half_close,
+        fault.duplicate,
+        fault.lookup_fails,
+    )
     longest_elapse = 10.0
 
     async def setup(self) -> None:
@@ -150,6 +160,7 @@ def scripted(script: list[str], webhook_id: str) -> dict[str, Any]:
 class RateLimit(ConcurrentMachine):
     """Requests under a limit of one per window."""
 
+    faults = fault.CLOCK
     cancellable = False
     limit = 1
     longest_elapse = 100.0
