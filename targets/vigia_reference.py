@@ -6,10 +6,12 @@ with a defect of the catalogue switched on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
+from targets.vigia_phases import VigiaPhases
 from vigia_reference import Parts, Settings, System, WebhookClient
 from vigia_reference.cache import latest_detection_key, profile_key
 from vigia_reference.clinical import (
@@ -22,6 +24,7 @@ from vigia_reference.clinical import (
     sync_store,
 )
 from vigia_reference.clinical.connect import database_of
+from vigia_reference.clinical.errors import Unavailable
 from vigia_reference.clinical.maintenance import Database
 from vigia_reference.clinical.tables import (
     empty_sqlite_file,
@@ -29,23 +32,32 @@ from vigia_reference.clinical.tables import (
     sqlite_statements,
 )
 from vigia_reference.codes import patient_code
+from vigia_reference.database import DatabaseClosed
 from vigia_reference.defects import UnknownDefect, get
+from vigia_reference.outbox import Message, NotSent
 from vigia_reference.payloads import DetectionReport
 from vigia_reference.rate_limit import RateLimits
+from vigia_reference.remote import CacheUnavailable
 
 HOST, PORT = "127.0.0.1", 8000
 
 
+# Errors by which the system says that something it needs has failed.
+OUTAGES = (CacheUnavailable, Unavailable)
+
+
 @dataclass(frozen=True)
-class VigiaReference:
+class VigiaReference(VigiaPhases):
     """Builds systems and clients, and reads what a system holds."""
 
     name: str
-    parts: Parts
+    parts: Parts = field(default_factory=Parts)
+
+    outages: tuple[type[Exception], ...] = OUTAGES
 
     def system(self, **settings: Any) -> System:
         """Return a system that is not started yet."""
-        return System(Settings(host=HOST, port=PORT, **settings), self.parts)
+        return System(Settings(**{"host": HOST, "port": PORT, **settings}), self.parts)
 
     def client(self, url: str, **options: Any) -> WebhookClient:
         """Return a webhook client for any server."""
@@ -89,6 +101,23 @@ class VigiaReference:
         """Return what ``save_detection`` of a clinical store takes."""
         return DetectionReport.from_payload(payload, patient_code)
 
+    async def answered(self, system: System) -> list[str]:
+        """Return the ids of the webhooks whose answers are on record."""
+        return await system.database.run(
+            lambda connection: [
+                str(webhook_id)
+                for (webhook_id,) in connection.execute("SELECT webhook_id FROM idempotency_keys")
+            ]
+        )
+
+    async def open_store(self, system: System) -> None:
+        """Open the database of a system that is not started, to look at what another one stores."""
+        await system.database.open()
+
+    async def close_store(self, system: System) -> None:
+        """Close it again."""
+        await system.database.close()
+
     async def patients(self, system: System) -> list[dict[str, Any]]:
         """Return every patient that is stored."""
         return await system.store.list_patients()
@@ -118,10 +147,45 @@ class VigiaReference:
             ]
         )
 
+    async def pass_on(self, system: System, tell: Callable[[str, int], Awaitable[None]]) -> None:
+        """Let ``tell(channel, number)`` tell every message that is pending.
+
+        It raises `ConnectionRefusedError` when surely nothing was told, and another error when
+        nobody knows. When the system is stopped meanwhile, nothing more is told.
+        """
+
+        async def send(message: Message) -> None:
+            try:
+                await tell(message.channel, message.id)
+            except ConnectionRefusedError as error:
+                raise NotSent from error
+
+        with contextlib.suppress(DatabaseClosed):
+            await system.outbox.deliver_pending(send)
+
+    async def told(self, system: System) -> list[tuple[str, int]]:
+        """Return (channel, number) of every message that counts as told."""
+        return await system.database.run(
+            lambda connection: [
+                (str(channel), int(number))
+                for channel, number in connection.execute(
+                    "SELECT channel, id FROM outbox WHERE status = 'sent' ORDER BY id"
+                )
+            ]
+        )
+
+    def listeners(self, system: System) -> int:
+        """Return how many wait for events."""
+        return len(system.listeners)
+
     async def save_detection(self, system: System, payload: dict[str, Any]) -> None:
         """Store what the payload of ``detection.completed`` says, past the webhook."""
         report = DetectionReport.from_payload(payload, system.store.identify)
         await system.records.save_detection(report)
+
+    async def detections(self, system: System, code: str) -> list[str]:
+        """Return the image of each detection of a patient, in the order in which it is told."""
+        return [one["image_path"] for one in await system.store.get_patient_detections(code)]
 
     async def newest_detection(self, system: System, code: str) -> dict[str, Any] | None:
         """Return the detection of a patient that was stored last."""

@@ -10,9 +10,10 @@ and in the end everything that reads it would be slow."""
 
 _TABLES = """
 SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND schemaname NOT LIKE 'pg_temp%'
-ORDER BY 1
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'desvelo')
+AND schemaname NOT LIKE 'pg_temp%' ORDER BY 1
 """
+"""All but a history of runs that is kept in the same database."""
 _SEQUENCES = """
 SELECT format('%I.%I', schemaname, sequencename), start_value FROM pg_sequences ORDER BY 1
 """
@@ -63,7 +64,7 @@ class Emptying:
         connection.query(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE")
 
     def _everything(self, connection: PostgresConnection) -> tuple[str, ...]:
-        if self._all is None:
+        if not self._all:
             self._all = tuple(row[0] for row in connection.query(_TABLES) if row[0])
         return self._all
 

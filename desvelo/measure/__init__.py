@@ -1,0 +1,1 @@
+"""Phases on the real system: load, endurance, resources, thresholds, history."""

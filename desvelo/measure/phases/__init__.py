@@ -1,0 +1,1 @@
+"""The phases: each has `run(context)`, which returns what it measured."""
