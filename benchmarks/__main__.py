@@ -16,7 +16,9 @@ LONG = (
     "redis",
     "sqlite",
     "leak_check",
+    "leak_cost",
     "memory",
+    "fault_plans",
 )
 """These take their own options, and from minutes to hours."""
 

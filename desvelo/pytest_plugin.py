@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from desvelo import pytest_leaks
+from desvelo import pytest_leaks, pytest_phases
 
 if TYPE_CHECKING:
     from desvelo.finding.finding import Finding
@@ -36,6 +36,7 @@ _PROGRESS_EVERY = 5.0
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the options and the ini settings of the same meaning."""
     pluginmanager.register(pytest_leaks, "desvelo_leaks")
+    pluginmanager.register(pytest_phases, "desvelo_phases")
     group = parser.getgroup("desvelo", "race conditions and resource leaks")
     group.addoption("--fuzz-budget", metavar="TIME", help=BUDGET_HELP)
     group.addoption("--replay", metavar="FILE_OR_DIR", action="append", help=REPLAY_HELP)
@@ -214,7 +215,7 @@ class _State:
         self.started: float | None = None
         self.policy: str | None = config.getoption("--fuzz-policy")
         self.seed = _whole_number("--fuzz-seed", config.getoption("--fuzz-seed"))
-        self.save = _folder("--findings", config.getoption("--findings") or ".desvelo/findings")
+        self.save = _folder("--findings", config.getoption("--findings"))
         self.replays = _finding_files(config.getoption("--replay"))
         if self.policy is not None:
             with _as_usage_error("--fuzz-policy"):
@@ -331,10 +332,16 @@ def _whole_number(origin: str, text: str | None) -> int | None:
         raise pytest.UsageError(f"{origin}: {text!r} is not a whole number") from None
 
 
-def _folder(origin: str, place: str) -> Path:
+def _folder(origin: str, place: str | None) -> Path:
+    if place is None:
+        return Path(".desvelo/findings")
     path = Path(place)
     if path.exists() and not path.is_dir():
         raise pytest.UsageError(f"{origin}: {path} is a file; it must be a folder")
+    with _as_usage_error(origin):
+        from desvelo.finding.files import check_folder
+
+        check_folder(path)
     return path
 
 

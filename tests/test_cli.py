@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from desvelo import Finding, cli
+from desvelo.commands import explore as explore_command
 from desvelo.errors import LoopBlocked, TargetError
 from desvelo.report import doctor
 from desvelo.report.terminal import Explored, replay_command, summary
@@ -198,7 +199,7 @@ def test_json_says_why_the_target_could_not_be_run(scenario, capsys):
 
 
 def test_progress_goes_to_standard_error_about_once_a_second(scenario, capsys, monkeypatch):
-    monkeypatch.setattr(cli._Reporter, "EVERY", 0.05)
+    monkeypatch.setattr(explore_command._Reporter, "EVERY", 0.05)
     run("explore", scenario(CORRECT), "--max-seconds", 0.4, "--progress", "--json")
     out, err = capsys.readouterr()
     json.loads(out)
@@ -209,7 +210,8 @@ def test_ctrl_c_ends_it_without_a_traceback(scenario, capsys, monkeypatch):
     def interrupt(progress):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_Reporter", lambda: types.SimpleNamespace(close=lambda: None))
+    silent = types.SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(explore_command, "_Reporter", lambda: silent)
     engine = sys.modules["desvelo.exploration"]
     monkeypatch.setattr(engine, "execute", lambda *a, **o: interrupt(None))
     assert run("explore", scenario(CORRECT), "--progress") == cli.INTERRUPTED

@@ -31,6 +31,8 @@ OURS = (
     "architecture",
     "schedules",
     "machines",
+    "faults",
+    "cancellation",
     "threads",
     "databases",
     "oracles",
@@ -155,6 +157,7 @@ def test_no_option_is_documented_that_does_not_exist():
     for heading, text in sections(ROOT / "docs" / "cli.md").items():
         known = {"--fuzz-budget", "--target", "--replay", "--findings"}
         known |= {"--fuzz-policy", "--fuzz-seed", "--leak-check"}
+        known |= {"--phase", "--stress-profile", "--stress-report", "--thresholds"}
         if heading.startswith("`desvelo "):
             parser = commands()[heading.split()[1].strip("`")]
             known = {option for action in parser._actions for option in action.option_strings}

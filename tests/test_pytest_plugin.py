@@ -128,6 +128,7 @@ def test_a_budget_may_be_set_in_the_configuration(run, tmp_path):
         ("--replay=newer.json", "newer.json has schema 99"),
         ("--replay=empty", "--replay: there is no finding (*.json) in empty"),
         ("--findings=cut.json", "--findings: cut.json is a file"),
+        ("--findings=/proc/kept", "--findings: findings cannot be saved in /proc/kept: "),
     ],
 )
 def test_misuse_gives_one_clear_line_and_status_4(run, tmp_path, option, said):

@@ -22,6 +22,10 @@ OPTIONAL = {
     "asyncpg": "PostgreSQL",
     "psycopg": "PostgreSQL",
     "redis": "Redis",
+    "httptools": "load",
+    "hdrhistogram": "load",
+    "psutil": "processes measured",
+    "rich": "progress bars",
     "pytest-xdist": "several processes at once",
     "pytest-asyncio": "async tests",
 }
