@@ -149,9 +149,9 @@ class _Run:
     ) -> None:
         self._scenario = scenario
         self._world = world
-        self._settings = settings
         self._only = only
-        self.account = Account(world, scenario.allow_leaks, judging=settings.leaks)
+        self._leaks = settings.leaks and scenario.leaks
+        self.account = Account(world, scenario.allow_leaks, judging=self._leaks)
         world.network.watched = bool(scenario.faults)
         self.names: tuple[str, ...] = ()
         self.polls = 0
@@ -168,7 +168,7 @@ class _Run:
             after = self._call("teardown", self._scenario.teardown, state)
             found = found or after
             found = found or thread_failure(self._world)
-        if found is None and self._settings.leaks:
+        if found is None and self._leaks:
             found = self._look_for_leaks(state)
         return found or self._loop_failure()
 
@@ -278,9 +278,7 @@ class _Run:
             world.let_go()
             gc.collect(0)
         for context in world.loop_exceptions:
-            found = loop_failure(
-                context, leaks=self._settings.leaks, allowed=self._scenario.allow_leaks
-            )
+            found = loop_failure(context, leaks=self._leaks, allowed=self._scenario.allow_leaks)
             if found is not None:
                 return found
         return None

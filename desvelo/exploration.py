@@ -91,7 +91,8 @@ def explore(
     whose lines the story shows besides the user's own, and where threads may be interrupted
     besides the user's own files and the packages that the scenario's file imports.
     ``granularity`` is ``"line"`` or ``"instruction"``: where a thread may be interrupted, by
-    default as the scenario says. With ``save`` the finding is written
+    default as the scenario says. Without ``leaks``, or where the scenario says so, what is left
+    open is no failure. With ``save`` the finding is written
     to that folder the moment it is seen, and again as it shrinks. Raises `UsageError` for a
     wrong option and `TargetError` when the scenario cannot run.
 
@@ -116,6 +117,8 @@ def explore(
     ('race', 0, ['one', 'two'])
     """
     check_options(max_seconds, max_executions, policy, mode, seed)
+    if not isinstance(leaks, bool):
+        raise UsageError(f"leaks is {leaks!r}; it must be True or False")
     if save is not None:
         check_folder(Path(save))
     if granularity is not None and granularity not in GRANULARITIES:

@@ -7,6 +7,7 @@ the engine only when a test needs it.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 import sys
 import time
@@ -48,8 +49,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addini("desvelo_target", TARGET_HELP)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Check the options before anything runs, and make our marker known."""
+    """Check the options before anything runs, and make our marker and our profiles known."""
+    if str(config.getoption("--hypothesis-profile", None)).startswith("desvelo"):
+        # Before the plugin of Hypothesis loads it.
+        importlib.import_module("desvelo.machine.profiles")
     config.addinivalue_line(
         "markers", "stress(phase=NAME): a stress test, and the phase that it belongs to"
     )

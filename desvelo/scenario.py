@@ -12,19 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from desvelo.errors import TargetError, UsageError
-from desvelo.fault.fault import Fault, wrong_with
+from desvelo.fault.fault import Fault, are_faults, wrong_with
+from desvelo.misspelt import misspelt
 from desvelo.oracle.leaks import allowed_leaks
 from desvelo.world.boundary import Boundary
 
 RUNTIMES = ("asyncio", "threads")
 GRANULARITIES = ("line", "instruction")
+_DECLARATIONS: dict[str, Callable[[Any], bool]] = {
+    "runtime": RUNTIMES.__contains__,
+    "granularity": GRANULARITIES.__contains__,
+    "cancellable": lambda value: isinstance(value, (bool, tuple, list)),
+    "most_cancels": lambda value: isinstance(value, int),
+    "faults": are_faults,
+    "most_faults": lambda value: isinstance(value, int),
+    "allow_leaks": lambda value: isinstance(value, Mapping),
+}
+"""What a scenario may declare besides its functions, each with a test of its value."""
 
 
 class Scenario:
     """A checked view of a scenario object: a module, a class, an instance or a namespace.
 
     It needs ``operations(state)``; ``setup``, ``check``, ``teardown``, ``runtime``,
-    ``cancellable``, ``most_cancels``, ``faults``, ``most_faults`` and ``servers`` are optional.
+    ``cancellable``, ``most_cancels``, ``faults``, ``most_faults``, ``leaks``, ``allow_leaks`` and
+    ``servers`` are optional.
     Each function may be plain or async. ``servers`` lists the real servers that the scenario
     reaches, such as `desvelo.servers.postgres`, or is a plain function that returns them.
     """
@@ -35,6 +47,8 @@ class Scenario:
         self.source = source
         self.name = name or getattr(source, "__name__", type(source).__name__)
         self.reference = reference or _reference_of(source)
+        if wrong := misspelt(source, _DECLARATIONS):
+            raise UsageError(f"scenario {self.name!r}: {wrong}")
         self.runtime: str = getattr(source, "runtime", "asyncio")
         if self.runtime not in RUNTIMES:
             raise UsageError(
@@ -48,6 +62,12 @@ class Scenario:
                 f"it is one of {', '.join(GRANULARITIES)}"
             )
         self.servers: Any = getattr(source, "servers", ())
+        self.leaks: bool = getattr(source, "leaks", True)
+        """Whether what it leaves open is a failure."""
+        if not isinstance(self.leaks, bool):
+            raise UsageError(
+                f"scenario {self.name!r}: leaks is {self.leaks!r}; it must be True or False"
+            )
         self.allow_leaks = allowed_leaks(
             getattr(source, "allow_leaks", {}), f"scenario {self.name!r}"
         )
@@ -84,6 +104,10 @@ class Scenario:
 
     def _faults(self, source: Any) -> tuple[Fault, ...]:
         given = getattr(source, "faults", ())
+        if hasattr(source, "most_faults") and not hasattr(source, "faults"):
+            raise UsageError(
+                f"scenario {self.name!r} has most_faults, but no faults; list them in faults"
+            )
         wrong = wrong_with(
             given, getattr(source, "most_faults", 1), lambda name: getattr(source, name, None)
         )

@@ -151,6 +151,26 @@ def test_nothing_found_is_status_0_and_says_how_much_was_tried(scenario, capsys)
     assert (found["found"], found["executions"], found["file"]) == (False, 40, None)
 
 
+def test_leaks_can_be_let_pass_by_an_option_or_in_the_scenario(scenario, capsys):
+    text = """
+        import asyncio
+        KEPT = []
+        def operations(state):
+            async def start():
+                KEPT.append(asyncio.create_task(asyncio.sleep(1000)))
+            return {"start": start}
+        def teardown(state):
+            pass
+    """
+    leaking, once = scenario(text, "leaking"), ("--max-executions", 1, "--seed", 1)
+    assert run("explore", leaking, *once) == cli.FOUND
+    assert run("explore", leaking, *once, "--no-leaks") == cli.NOTHING
+    assert run("explore", scenario(text + "    leaks = False", "open"), *once) == cli.NOTHING
+    capsys.readouterr()
+    assert run("explore", scenario(text + "    leaks = 'no'", "odd"), *once) == cli.USAGE
+    assert "scenario 'odd': leaks is 'no'; it must be True or False" in capsys.readouterr().err
+
+
 def test_a_bound_on_seconds_is_kept(scenario, capsys):
     started = time.monotonic()
     assert run("explore", scenario(CORRECT), "--max-seconds", 0.3) == cli.NOTHING

@@ -480,7 +480,7 @@ def test_a_shrunk_hang_that_is_none_at_the_full_bound_is_left_as_it_was_found(mo
 
     monkeypatch.setattr(exploration, "BRIEFER", 100)
     monkeypatch.setattr(exploration._Exploration, "_is_proven", not_proven)
-    found = explore(Rarely, max_seconds=2, seed=1)
+    found = explore(Rarely, max_seconds=30, seed=1)
     assert found.kind == "hang"
     assert found.settings["max_polls"] < 1000
     ((shrunk, full),) = seen

@@ -67,6 +67,12 @@ def add(commands: Any) -> None:
         help="where threads may be interrupted: line (default), or instruction",
     )
     parser.add_argument(
+        "--no-leaks",
+        action="store_false",
+        dest="leaks",
+        help="what is left open at the end is no failure",
+    )
+    parser.add_argument(
         "--save",
         default=FINDINGS,
         metavar="DIR",
@@ -103,6 +109,7 @@ def _explore(options: argparse.Namespace) -> int:
                 policy=options.policy,
                 mode=options.mode,
                 seed=options.seed,
+                leaks=options.leaks,
                 trace=options.trace or None,
                 granularity=options.granularity,
                 save=folder,

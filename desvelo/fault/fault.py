@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from desvelo.errors import UsageError
+
 if TYPE_CHECKING:
     from desvelo.world import Operation, World
 
@@ -23,7 +25,8 @@ class Fault:
     ``strike`` is called with the world, the operation and the number of a variant, at the moment
     that the schedule decides, in the world. A fault with several ``variants`` is drawn with a
     number below that and shrinks to variant 0. ``text`` says what happens, for stories, with the
-    operation's name in place of ``{}``; it may be a tuple of one for each variant.
+    operation's name in place of ``{}``; it may be a tuple of one for each variant. Raises
+    `UsageError` for what cannot be.
 
     >>> Fault("gremlin", lambda world, operation, variant: None).at_most(2)
     fault.gremlin.at_most(2)
@@ -38,16 +41,29 @@ class Fault:
     needs: str = ""
     """The function that a machine or a scenario must have to allow it."""
 
+    def __post_init__(self) -> None:
+        if not callable(self.strike):
+            raise UsageError(
+                f"{self!r}: strike is {self.strike!r}; it must be a function of the world, the "
+                "operation and the number of a variant"
+            )
+        if not _is_count(self.variants, least=1) or self.variants > MOST_VARIANTS:
+            raise UsageError(
+                f"{self!r} has {self.variants!r} variants; it must be 1 to {MOST_VARIANTS}"
+            )
+        if isinstance(self.text, tuple) and len(self.text) != self.variants:
+            raise UsageError(f"{self!r} has {self.variants} variants, but {len(self.text)} texts")
+
     def __repr__(self) -> str:
         return f"fault.{self.name}" + (f".at_most({self.most})" if self.most is not None else "")
 
     def at_most(self, count: int) -> Self:
         """Return the same fault, allowed so many times in one program or execution.
 
-        Raises `ValueError` for a number that cannot be.
+        Raises `UsageError` for a number that cannot be.
         """
         if not _is_count(count, least=1):
-            raise ValueError(f"{self!r}.at_most({count!r}): the number must be 1 or more")
+            raise UsageError(f"{self!r}.at_most({count!r}): the number must be 1 or more")
         return replace(self, most=count)
 
     def inflict(self, world: World, operation: Operation, variant: int) -> None:
@@ -91,6 +107,12 @@ def is_over(world: World, fault: Fault) -> bool:
     return before is None or before.done
 
 
+def are_faults(value: Any) -> bool:
+    """Tell whether something is a fault, or lists faults."""
+    listed = value if isinstance(value, (tuple, list)) else [value]
+    return bool(listed) and all(isinstance(one, Fault) for one in listed)
+
+
 def wrong_with(faults: Any, most: Any, functions: Callable[[str], Any]) -> str:
     """Say in one sentence what is wrong with a declaration of faults, or return nothing.
 
@@ -107,8 +129,6 @@ def wrong_with(faults: Any, most: Any, functions: Callable[[str], Any]) -> str:
     for one in listed:
         if not isinstance(one, Fault):
             return f"faults has {one!r}, which is no fault; list those of desvelo.fault"
-        if not 1 <= one.variants <= MOST_VARIANTS:
-            return f"{one!r} has {one.variants} variants; it must be 1 to {MOST_VARIANTS}"
         if one.needs and not callable(functions(one.needs)):
             return f"faults has {one!r}, which needs a function {one.needs}(); write one"
     names = [one.name for one in listed]

@@ -21,6 +21,8 @@ from desvelo.finding.source import own_sources
 from desvelo.schedule.decisions import Schedule
 from desvelo.world.values import shorten
 
+_WIDTH = 118
+"""Letters in the heading of a story."""
 SCHEMA = 1
 FOLDER = Path(".desvelo") / "findings"
 
@@ -168,12 +170,14 @@ class Finding:
         if self.befell:
             how = f"{', '.join(name.rpartition('-')[0] for name in self.befell)}, {how}"
         label = f" [{self.label}]" if self.label else ""
-        said = (
-            _short_deadlock(self.reason())
-            if self.kind == "deadlock"
-            else shorten(self.reason(), 90)
-        )
-        return f"{self.kind}{label}: {said} ({calls} operation{'s' if calls != 1 else ''}, {how})"
+        tail = f"({calls} operation{'s' if calls != 1 else ''}, {how})"
+        if self.kind == "deadlock":
+            said = _short_deadlock(self.reason())
+        elif self.kind == "leak":
+            said = _short_leak(self.reason(), _WIDTH - len(f"leak{label}:  {tail}"))
+        else:
+            said = shorten(self.reason(), 90)
+        return f"{self.kind}{label}: {said} {tail}"
 
     def reason(self) -> str:
         """Say in one line why it is a failure: the error without what its kind says already."""
@@ -356,6 +360,16 @@ def _portable(scenario: str) -> str:
         return f"{Path(place).relative_to(Path.cwd()).as_posix()}{colon}{name}"
     except ValueError:
         return scenario
+
+
+def _short_leak(said: str, room: int) -> str:
+    """Cut what leaked, and never who made it where.
+
+    >>> _short_leak("the coroutine sleep(), defined at tasks.py:630, never awaited, made by a", 48)
+    'the coroutine slee…630, never awaited, made by a'
+    """
+    what, made, by = said.partition(", made ")
+    return shorten(what, max(room - len(made + by), 30)) + made + by
 
 
 def _short_deadlock(reason: str) -> str:

@@ -20,11 +20,11 @@ from desvelo.failure import Failure
 from desvelo.machine import bridge
 from desvelo.machine.builtin import BuiltInRules
 from desvelo.machine.choose import next_step
-from desvelo.machine.injecting import check_faults
+from desvelo.machine.declarations import check_declarations, check_faults
 from desvelo.machine.journal import Journal
 from desvelo.machine.plan import current_rerun, draws_are_traced, kernel_of_draws
 from desvelo.machine.report import BudgetSpent, MachineReport, collector
-from desvelo.machine.rerun import more_schedules
+from desvelo.machine.rerun import is_warm_up, more_schedules
 from desvelo.machine.rules import PENDING
 from desvelo.machine.wrappers import (
     MACHINERY,
@@ -39,7 +39,6 @@ from desvelo.machine.wrappers import (
 from desvelo.oracle.deadlock import deadlock, hang
 from desvelo.oracle.leaks import Account, allowed_leaks, with_holder
 from desvelo.oracle.linearizability import check_history
-from desvelo.scenario import RUNTIMES
 from desvelo.schedule.decisions import Recorder
 from desvelo.world import Operation, World
 
@@ -139,6 +138,7 @@ class ConcurrentMachine(BuiltInRules):
                 f"{cls.__name__}.{taken[0]} has a name that every concurrent machine uses for "
                 "itself; give it another"
             )
+        check_declarations(cls)
         own = cls.__dict__.get("teardown")
         if own is not None and cls.__name__ != "ConcurrentMachine":
             setattr(cls, "teardown", concluding(own))  # noqa: B010 - a method, put in place of another
@@ -170,10 +170,6 @@ class ConcurrentMachine(BuiltInRules):
     @classmethod
     def _refuse_async_functions(cls) -> None:
         """Raise for what cannot be a thread in a machine of threads."""
-        if cls.runtime not in RUNTIMES:
-            raise InvalidDefinition(
-                f"{cls.__name__}.runtime is {cls.runtime!r}; it is one of {', '.join(RUNTIMES)}"
-            )
         if cls.runtime != "threads":
             return
         for value in (*vars_of(cls), cls.setup, cls.shutdown):
@@ -331,12 +327,15 @@ class ConcurrentMachine(BuiltInRules):
         if error is self._outer_error:
             # Somebody runs this example while he handles an error of his own.
             error = None
+        doubtful = False
         try:
             if error is None:
                 self._finish()
         except BaseException as raised:
             error = raised
-            raise
+            doubtful = self._may_be_warm_up()
+            if not doubtful:
+                raise
         finally:
             self.world.deciding = False
             self.journal.report = report = MachineReport.of(self, error)
@@ -348,11 +347,25 @@ class ConcurrentMachine(BuiltInRules):
                 # Hypothesis would run the example again, and nobody would end it this time.
                 collector().interrupted = cause = error.__cause__ or error
                 raise BudgetSpent from cause
+            if doubtful and is_warm_up(type(self), report):
+                report.failure = error = None
             if error is not None and self.journal.rerun is None:
                 collector().ended(report)
+        if doubtful and error is not None:
+            raise error
         if error is None and self.journal.rerun is None:
             collector().ended(report)
             self._try_more(report)
+
+    def _may_be_warm_up(self) -> bool:
+        """Whether it has failed for a leak, and there is a way to see whether it does so again."""
+        failure = self.journal.failure
+        return (
+            failure is not None
+            and failure.kind == "leak"
+            and self.journal.rerun is None
+            and bridge.in_example()
+        )
 
     def _try_more(self, report: MachineReport) -> None:
         """Run the program of a clean example again, under further schedules, without drawing."""

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
-from hypothesis.errors import InvalidDefinition
 
-from desvelo.fault.fault import MOST_VARIANTS, Fault, is_over, still_allowed, wrong_with
+from desvelo.fault.fault import MOST_VARIANTS, Fault, is_over, still_allowed
 
 if TYPE_CHECKING:
     from desvelo.machine.builtin import BuiltInRules
@@ -52,12 +51,3 @@ def strike_of(
             world.at_work[fault.needs] = world.start(name, getattr(machine, fault.needs))
 
     return strike
-
-
-def check_faults(machine: type[BuiltInRules]) -> None:
-    """Raise for a declaration of faults that cannot be."""
-    wrong = wrong_with(
-        machine.faults, machine.most_faults, lambda name: getattr(machine, name, None)
-    )
-    if wrong:
-        raise InvalidDefinition(f"{machine.__name__}: {wrong}")

@@ -109,6 +109,8 @@ class Collector:
     """The operations that were cancelled at each of their suspension points in turn."""
     alone: Counter[str] = field(default_factory=Counter)
     """How often one that is still to be cancelled so had no other beside it."""
+    leaks: set[Any] = field(default_factory=set)
+    """Those that came again when their program did."""
     interrupted: BaseException | None = None
     """What ended the search from outside: the time limit of a single test."""
     on_execution: Callable[[Collector], None] | None = None

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from desvelo.resources.recorder import Recorder
 from desvelo.resources.watching.sockets import describe_socket, listens
 
-
 _MOST_ERRORS = 10
 
 

@@ -77,8 +77,8 @@ class Recorder:
         """Not 0 while something is set up that outlives the test on purpose."""
         self.collecting = False
         """Our own collection is under way: what is dropped now was in a reference cycle."""
-        self.cleaning: list[Entry] = []
-        """Async generators that were dropped before their end, and are being closed by a loop."""
+        self.cleaning: dict[int, Entry] = {}
+        """Async generators that were dropped before their end and that a loop closes now, by id."""
         self.owners: list[type] = []
         """Classes of resources that open further ones by themselves."""
         self._going: dict[int, Entry] = {}
@@ -196,7 +196,8 @@ class Recorder:
         """Drop what was noted about creations up to now: they have been judged."""
         self.ended = [one for one in self.ended if one.creation.number < number]
         self.paths = [one for one in self.paths if one[1].number < number]
-        self.cleaning = [one for one in self.cleaning if one.creation.number < number]
+        older = self.cleaning.items()
+        self.cleaning = {key: one for key, one in older if one.creation.number < number}
 
     def clear(self) -> None:
         """Forget everything."""

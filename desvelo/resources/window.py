@@ -112,7 +112,7 @@ class Window:
             (generator := entry.reference()) is not None
             and generator.ag_frame is not None
             and not generator.ag_running
-            for entry in self._recorder.cleaning
+            for entry in self._recorder.cleaning.values()
         )
 
     def collect(self) -> None:
@@ -161,7 +161,7 @@ class Window:
                 if name == "socket" and listens(resource):
                     name = "port"
                 yield Suspect(name, kind.text(resource), kind.omitted, creation, resource)
-        for entry in self._recorder.cleaning:
+        for entry in self._recorder.cleaning.values():
             generator, kind = entry.reference(), entry.kind
             if not entry.closed and self._counts(entry.creation) and kind.still_open(generator):
                 yield Suspect(

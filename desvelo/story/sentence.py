@@ -18,6 +18,19 @@ from desvelo.world.values import shorten
 _MOST_DEVIATIONS = 3
 _MOST_WAITS = 6
 _AT_A_SERVER = re.compile(r"(?P<doing>.+) in (?P<session>.+ session \d+.*?) waits for (?P<whom>.+)")
+_TAKEN = re.compile(r", taken by (?P<who>[^,]+?) at (?P<line>\S+:\d+)")
+_MADE = re.compile(r", made by (?P<who>[^,]+?) at (?P<line>\S+:\d+)")
+_MADE_AT = re.compile(r"(?P<who>) made at (?P<line>\S+:\d+)")
+_OMITTED = {
+    "task": ("started", "brought to its end"),
+    "thread": ("started", "brought to its end"),
+    "coroutine": ("made", "awaited"),
+    "asyncgen": ("began", "closed"),
+    "lock": ("made", "released"),
+    "tempfile": ("made", "deleted"),
+    "executor": ("made", "shut down"),
+}
+"""How a leak of some kind began, and what nobody did."""
 _SUBJECTS = {
     "arrive": "the start of {}",
     "deliver": "a message of {}",
@@ -302,14 +315,19 @@ def hang_sentence(rows: Sequence[Row], operations: Sequence[str], names: dict[st
 
 
 def leak_sentence(failure: Failure, rows: Sequence[Row], names: dict[str, str]) -> str:
-    """Say who made what was never closed, as far as the trace shows it."""
+    """Say who made, or took, what was never given back, as far as the trace shows it."""
     index = maker(failure, rows)
     if index is None:
         return ""
     row = rows[index]
     actor = actor_of(row.lane)
     who = _quoted(actor) if row.lane != BACKGROUND else "the set-up"
-    said = f"What {who} opened at {place(row, names)} (`{shorten(row.text, 60)}`) was never closed"
+    began, omitted = _OMITTED.get(failure.site.partition(" ")[0], ("opened", "closed"))
+    if _TAKEN.search(failure.summary()):
+        began = "took"
+    said = (
+        f"What {who} {began} at {place(row, names)} (`{shorten(row.text, 60)}`) was never {omitted}"
+    )
     left = [
         r
         for r in rows[index:]
@@ -323,20 +341,25 @@ def leak_sentence(failure: Failure, rows: Sequence[Row], names: dict[str, str]) 
 
 
 def maker(failure: Failure, rows: Sequence[Row]) -> int | None:
-    """Return the index of the row that made what leaked, by its line and whoever made it."""
-    line = re.search(r" made at (\S+:\d+)", failure.site)
-    said = re.search(r", made by (.+?) at ", str(failure.error))
-    if line is None:
+    """Return the index of the row that made what leaked, by its line and whoever made it.
+
+    What is taken and given back, as a lock is, leaks where it was taken last.
+    """
+    text = failure.summary()
+    taken = _TAKEN.search(text)
+    said = taken or _MADE.search(text) or _MADE_AT.search(failure.site)
+    if said is None:
         return None
-    found = None
-    for index, row in enumerate(rows):
-        facts = row.facts
-        if row.where != line.group(1) or facts is None or facts.kind == "exit" or facts.resumed:
-            continue
-        if said is not None and row.lane == said.group(1):
-            return index
-        found = index if found is None else found
-    return found
+    there = [
+        index
+        for index, row in enumerate(rows)
+        if row.where == said["line"]
+        and row.facts is not None
+        and row.facts.kind != "exit"
+        and not row.facts.resumed
+    ]
+    own = [index for index in there if rows[index].lane == said["who"]] or there
+    return own[-1 if taken else 0] if own else None
 
 
 def gift_sentence(gift: Gift, names: dict[str, str]) -> str:

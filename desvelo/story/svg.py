@@ -71,7 +71,7 @@ def _drawn(lanes: Sequence[str], sizes: Sequence[int], rows: Sequence[_Row]) -> 
     left = [MARGIN + sum(widths[:index]) for index in range(len(widths))]
     width, top = MARGIN + sum(widths) + 1, LINE + PADDING
     height = top + len(rows) * LINE + PADDING
-    said = escape(f"Story with {len(lanes)} actors, time goes down: {', '.join(lanes)}")
+    said = escape(_legal(f"Story with {len(lanes)} actors, time goes down: {', '.join(lanes)}"))
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" '
@@ -88,32 +88,42 @@ def _drawn(lanes: Sequence[str], sizes: Sequence[int], rows: Sequence[_Row]) -> 
             ),
             _text(x + PADDING, LINE - 3, lane, 'font-weight="bold"'),
         ]
-    y = float(top)
+    y, above = float(top), None
     for row in rows:
-        parts += _row(row, y, left, widths)
-        y += LINE
+        # The second line of a text is indented, and belongs to the mark of the first.
+        goes_on = above is not None and row.text.startswith("  ") and row.column == above.column
+        tone = above.mark if above is not None and goes_on else row.mark
+        parts += _row(row, tone, y, left, widths)
+        y, above = y + LINE, _Row(tone, row.column, row.text)
     return "".join([*parts, "</svg>"])
 
 
-def _row(row: _Row, y: float, left: Sequence[float], widths: Sequence[float]) -> Iterator[str]:
-    name, colour = _MARKS.get(row.mark, ("step", "currentColor"))
+def _row(
+    row: _Row, tone: str, y: float, left: Sequence[float], widths: Sequence[float]
+) -> Iterator[str]:
+    name, colour = _MARKS.get(tone, ("step", "currentColor"))
     across = row.column < 0
     x = left[0] if across else left[row.column]
-    if row.mark:
+    if tone:
         wide = sum(widths) if across else widths[row.column]
         yield (
             f'<rect class="{name}" x="{x + 1:.1f}" y="{y}" width="{wide - 2:.1f}" '
             f'height="{LINE}" fill="{colour}" fill-opacity="0.14"/>'
         )
-        yield _text(8, y + LINE - 5.5, row.mark, f'class="{name}" fill="{colour}"')
+        if row.mark:
+            yield _text(8, y + LINE - 5.5, row.mark, f'class="{name}" fill="{colour}"')
     indent = len(row.text) - len(row.text.lstrip())
     style = 'font-style="italic"' if across and not row.mark else ""
     yield _text(x + PADDING + indent * CHARACTER, y + LINE - 5.5, row.text.strip(), style)
 
 
 def _text(x: float, y: float, said: str, style: str = "") -> str:
-    # What XML cannot hold, and halves of characters, would make the whole drawing unreadable.
-    legal = re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", said)
+    legal = _legal(said)
     fitted = f'textLength="{len(legal) * CHARACTER:.1f}"' if len(legal) > 1 else ""
     attributes = " ".join(one for one in (f'x="{x:.1f}" y="{y:.1f}"', fitted, style) if one)
     return f"<text {attributes}>{escape(legal)}</text>"
+
+
+def _legal(said: str) -> str:
+    # One sign that XML cannot hold would make the whole drawing unreadable.
+    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", said)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from desvelo.world.world import World
 
 _SLEEP = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
-_COUNTED = re.compile(r"Task-\d+")
-"""A name that asyncio gives, by a count over all that the process has made."""
+_COUNTED = re.compile(r"Task-\d+|None")
+"""A name that asyncio gives, by a count over all that the process has made, or for want of one."""
 TIMER_DECISIONS_WITHIN = 10.0
 """Timers further away than this many seconds are not raced against the work at hand."""
 
@@ -155,7 +155,8 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):
             task: Any = super().create_task(coro, **options)
             # Of a foreign class perhaps, but it can still be put in order.
             task._desvelo_number = number
-            if isinstance(task, asyncio.Task) and _COUNTED.fullmatch(task.get_name()):
+            unnamed = options.get("name") is None and isinstance(task, asyncio.Task)
+            if unnamed and _COUNTED.fullmatch(task.get_name()):
                 task.set_name(f"Task-{number}")
             self._made.append(weakref.ref(task))
             return task
@@ -176,6 +177,10 @@ class WorldLoop(unix_events._UnixSelectorEventLoop):
         """Return the tasks of this loop that somebody still holds, in the same order."""
         alive = (reference() for reference in self._made)
         return [task for task in alive if task is not None]
+
+    def transport_of(self, descriptor: int) -> asyncio.BaseTransport | None:
+        """Return the transport that uses a socket, while somebody holds it."""
+        return self._transports.get(descriptor)
 
     def set_task_factory(self, factory: Any) -> None:
         """Set who makes tasks; asyncio's own eager ones are made as ours are."""

@@ -124,10 +124,13 @@ def test_no_more_faults_come_than_are_allowed():
     ("declared", "sentence"),
     [
         ({"faults": (fault.restart_server,)}, "which needs a function restart(); write one"),
+        ({"fault": (fault.stall,)}, "there is no attribute 'fault'; did you mean 'faults'?"),
+        ({"cancelable": True}, "there is no attribute 'cancelable'; did you mean 'cancellable'?"),
+        ({"most_faults": 2}, "has most_faults, but no faults; list them in faults"),
         ({"faults": (fault.stall,), "most_faults": "3"}, "most_faults is '3'; it must be"),
     ],
 )
 def test_what_cannot_be_declared_is_said(declared, sentence):
-    with pytest.raises(UsageError, match="scenario 'Wrong': ") as raised:
+    with pytest.raises(UsageError, match="scenario 'Wrong'") as raised:
         explore(type("Wrong", (), {"operations": lambda self, state: {}, **declared}))
     assert sentence in str(raised.value)

@@ -4,7 +4,6 @@ import asyncio
 import time
 
 import pytest
-from hypothesis.errors import InvalidDefinition
 
 from desvelo import ConcurrentMachine, at_rest, fault, operation
 
@@ -153,31 +152,6 @@ def test_so_many_faults_come_as_are_allowed(find):
     assert done.error is None
     assert max(count for count, _ in seen) == 2
     assert max(resets for _, resets in seen) == 1
-
-
-WRONG = [
-    ({"faults": fault.reset}, "faults is fault.reset; it must be a tuple: faults = (fault.reset,)"),
-    ({"faults": ("reset",)}, "faults has 'reset', which is no fault; list those of desvelo.fault"),
-    ({"faults": (fault.stall, fault.stall.at_most(1))}, "faults has fault.stall twice"),
-    (
-        {"faults": (fault.restart_server,)},
-        "faults has fault.restart_server, which needs a function restart(); write one",
-    ),
-    ({"most_faults": -1}, "most_faults is -1; it must be a whole number, 0 or more"),
-]
-
-
-@pytest.mark.parametrize(("declared", "sentence"), WRONG)
-def test_what_cannot_be_declared_is_said(declared, sentence, find):
-    done = find(type("Wrong", (Shop,), declared))
-    assert isinstance(done.error, InvalidDefinition)
-    assert str(done.error).startswith(f"Wrong: {sentence}")
-
-
-@pytest.mark.parametrize("number", [0, 2.5, True])
-def test_a_number_of_times_that_cannot_be_is_refused(number):
-    with pytest.raises(ValueError, match=r"fault\.reset\.at_most\(.*\): the number must be 1 or"):
-        fault.reset.at_most(number)
 
 
 def test_no_faults_come_when_none_are_left(find):

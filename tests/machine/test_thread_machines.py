@@ -142,15 +142,3 @@ def test_an_async_function_in_a_machine_of_threads_is_refused_by_name():
 
     with pytest.raises(InvalidDefinition, match=r"Mixed\.wait is an async function"):
         Mixed()
-
-
-def test_a_runtime_that_does_not_exist_is_refused():
-    class Odd(ConcurrentMachine):
-        runtime = "processes"
-
-        @operation()
-        def call(self):
-            pass
-
-    with pytest.raises(InvalidDefinition, match="it is one of asyncio, threads"):
-        Odd()

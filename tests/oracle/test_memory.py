@@ -6,6 +6,7 @@ import functools
 import gc
 import json
 import mmap
+import re
 import sys
 import tracemalloc
 
@@ -154,6 +155,13 @@ def test_memory_that_c_keeps_is_seen_in_the_process():
     assert "a library in C keeps memory" in growth.text()
 
 
+def test_what_tracing_costs_for_many_small_objects_is_not_laid_to_a_library_in_c():
+    kept = []
+    growth = measure_growth(lambda: kept.extend(type("X", (), {})() for _ in range(3)), 100)
+    assert growth.leaks
+    assert not growth.outside_python, growth.text()
+
+
 def test_tracing_and_the_collector_are_left_as_they_were():
     gc.unfreeze()
     measure_growth(lambda: None, 20)
@@ -165,8 +173,13 @@ def test_tracing_and_the_collector_are_left_as_they_were():
     assert gc.get_freeze_count() == 0
 
 
-def test_too_few_repetitions_are_refused():
-    with pytest.raises(UsageError, match="12 are needed to tell a trend"):
-        measure_growth(lambda: None, 5)
-    with pytest.raises(UsageError, match="give a number between 0 and 1"):
-        measure_growth(lambda: None, confidence=95)
+def test_what_cannot_be_measured_is_refused():
+    for call, options, sentence in (
+        (lambda: None, {"repetitions": 5}, "12 are needed to tell a trend"),
+        (lambda: None, {"repetitions": "x"}, "repetitions='x'): give a whole number"),
+        (lambda: None, {"confidence": 95}, "give a number between 0 and 1"),
+        (lambda: None, {"confidence": "high"}, "give a number between 0 and 1"),
+        (3, {}, "measure_growth(3): give a function"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(sentence)):
+            measure_growth(call, **options)

@@ -17,11 +17,13 @@ import aiohttp
 import httpx
 import pytest
 from aiohttp import web
+from hypothesis import settings
 
-from desvelo import explore
+from desvelo import ConcurrentMachine, explore, operation
 from desvelo.errors import TargetError, UsageError
 from desvelo.execution import Settings, execute
 from desvelo.exploration import young_garbage_only
+from desvelo.failure import Leak
 from desvelo.scenario import Scenario
 from desvelo.schedule.policy import Fifo
 from desvelo.world import boundary
@@ -72,9 +74,9 @@ class Shop:
         await self.runner.cleanup()
 
 
-def leak_of(scenario, **settings):
+def leak_of(scenario, **options):
     with Boundary(), young_garbage_only():
-        return execute(Scenario(scenario), Fifo(), Settings(**settings)).failure
+        return execute(Scenario(scenario), Fifo(), Settings(**options)).failure
 
 
 # one leak of each kind
@@ -134,6 +136,10 @@ async def transport(shop):
     shop.streams = await asyncio.open_connection("127.0.0.1", 8000)  # leaks
 
 
+async def transport_dropped(shop):
+    await asyncio.open_connection("127.0.0.1", 8000)  # leaks
+
+
 async def port(shop):
     shop.socket = socket.socket()  # leaks
     shop.socket.bind(("127.0.0.1", 9000))
@@ -173,6 +179,17 @@ async def asyncgen(shop):
 
     shop.loaves = loaves()
     async for _ in shop.loaves:  # leaks
+        break
+
+
+async def asyncgen_dropped(shop):
+    async def loaves():
+        try:
+            yield 1
+        finally:
+            await asyncio.Event().wait()
+
+    async for _ in loaves():  # leaks
         break
 
 
@@ -231,7 +248,18 @@ async def lock_with_slots(shop):
 
 LEAKS = (
     *(session, session_dropped, session_in_a_cycle, session_of_a_subclass, connector, response),
-    *(websocket, client, server, transport, port, plain_socket, task, task_dropped),
+    *(
+        websocket,
+        client,
+        server,
+        transport,
+        transport_dropped,
+        asyncgen_dropped,
+        port,
+        plain_socket,
+        task,
+        task_dropped,
+    ),
     *(task_whose_error_nobody_saw, coroutine, asyncgen, thread, executor, executor_of_the_loop),
     *(tempfile_, tempfile_folder, file, file_dropped, connection, connection_dropped),
     *(lock, lock_of_threads, lock_with_slots),
@@ -284,6 +312,17 @@ def test_all_leaks_of_an_execution_are_one_finding():
     ]
     assert "(and 1 more)" in str(found.error)
     assert found.site.startswith("session made at ")
+
+
+def test_a_task_of_a_factory_of_the_targets_has_the_same_name_in_each_execution():
+    async def use(shop):
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(lambda loop, coro, **more: asyncio.Task(coro, loop=loop, **more))
+        shop.task = asyncio.create_task(asyncio.Event().wait())
+        loop.set_task_factory(None)
+
+    assert re.search(r"'Task-\d+'", str(leak_of(Shop(use)).error))
+    assert str(leak_of(Shop(use)).error) == str(leak_of(Shop(use)).error)
 
 
 # what is let pass
@@ -379,6 +418,18 @@ def test_a_port_in_use_is_told_with_who_holds_it():
             await super().setup()
             return await super().setup()
 
+    class Meanwhile(Shop):
+        def operations(self, state):
+            return {"first": self.listen, "second": self.listen}
+
+        async def listen(self):
+            async with await asyncio.start_server(lambda r, w: None, "127.0.0.1", 9000):
+                await asyncio.sleep(1)
+
+    found = leak_of(Meanwhile())
+    said = r"9000 is held by a socket that listens, made by first at \S+ in listen, 0.00 s before"
+    assert re.search(said, found.details[0]), "also when the port is free again at the end"
+
     with pytest.raises(TargetError, match=r"is held by a socket that listens, made by setup\(\)"):
         leak_of(Twice())
 
@@ -405,6 +456,31 @@ def test_a_leak_is_shrunk_told_and_replayed():
     assert "session = aiohttp.ClientSession()" in finding.story()
     assert "What `fetch` opened at " in finding.story()
     assert finding.replay().identical
+
+
+def test_what_a_module_keeps_for_all_examples_of_a_machine_is_no_leak_of_the_first_one():
+    class Lasting(ConcurrentMachine):
+        @operation()
+        async def use(self):
+            if "file" not in KEPT:
+                KEPT["file"] = open(__file__)  # noqa: ASYNC230, PTH123, SIM115
+
+        async def shutdown(self):
+            pass
+
+    class Leaking(Lasting):
+        @operation()
+        async def use_again(self):
+            KEPT["bread"] = aiohttp.ClientSession()
+
+    few = settings(max_examples=5, deadline=None, database=None)
+    for machine in (Lasting, Leaking):
+        machine.TestCase.settings = few
+    Lasting.TestCase("runTest").debug()
+    with pytest.raises(Leak, match="ClientSession never closed"):
+        Leaking.TestCase("runTest").debug()
+    KEPT.pop("file").close()
+    KEPT.clear()
 
 
 # nothing is changed
@@ -475,6 +551,24 @@ async def use_aiohttp(shop):
         async with session.ws_connect(f"{URL}/talk") as talk:
             await talk.send_str("bread")
             await talk.receive_str()
+
+
+async def use_a_websocket_that_the_server_ends(shop):
+    async def never(request):
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return websocket
+
+    app = web.Application()
+    app.router.add_get("/", never)
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 9000).start()
+    async with aiohttp.ClientSession() as session, session.ws_connect("http://127.0.0.1:9000/"):
+        await asyncio.sleep(0.1)
+        await runner.cleanup()
 
 
 async def fetch(session):
@@ -567,7 +661,7 @@ async def use_websockets(shop):
 
 USES = (
     *(use_aiohttp, use_httpx, use_databases, use_redis, use_the_standard_library),
-    use_websockets,
+    *(use_websockets, use_a_websocket_that_the_server_ends),
 )
 
 

@@ -531,6 +531,32 @@ def sqlite_on_disk_dropped(leave):
         connection.close()
 
 
+@case("transport")
+async def stream_dropped(leave, url, session):
+    async def serve(reader, writer):
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())  # made here
+        if not leave:
+            writer.close()
+        del _, writer
+        await asyncio.sleep(0.01)
+
+
+@case("asyncgen")
+async def generator_dropped(leave, url, session):
+    async def loaves():
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(9 if leave else 0)
+
+    async for _ in loaves():  # made here
+        break
+
+
 # the tests
 
 

@@ -269,3 +269,22 @@ def test_a_worlds_loop_closes_with_tasks_left_and_says_nothing(capfd):
 
     run(main)
     assert capfd.readouterr().err == ""
+
+
+def test_tasks_of_the_targets_own_factory_are_counted_by_the_world():
+    async def names():
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(
+            lambda loop, coro, **options: asyncio.Task(coro, loop=loop, **options)
+        )
+        made = [asyncio.create_task(asyncio.sleep(0)), asyncio.create_task(asyncio.sleep(0))]
+        made.append(asyncio.create_task(asyncio.sleep(0), name="Task-7000"))
+        await asyncio.gather(*made)
+        return [task.get_name() for task in made]
+
+    seen = []
+    for _ in range(2):
+        with World() as world:
+            seen.append(world.run(names()))
+    assert seen[0] == seen[1]
+    assert seen[0][2] == "Task-7000"

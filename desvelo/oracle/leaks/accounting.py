@@ -17,9 +17,12 @@ from desvelo.resources import tables
 from desvelo.resources.creation import describe_line, is_own
 from desvelo.resources.leak import LeakedResource
 from desvelo.resources.suspects import Suspect, without_parts
+from desvelo.world.held.end import HeldEnd
+from desvelo.world.held.relay import RelayedSocket
 
 if TYPE_CHECKING:
     from desvelo.world import World
+    from desvelo.world.sockets import SimSocket
 
 _UNKNOWN = "an unknown line"
 _NO_LEAKS: Mapping[str, str] = {}
@@ -109,7 +112,7 @@ class Account:
                     yield Suspect(name, what, kind.omitted, entry.creation, resource)
             elif kind.still_open(resource):
                 yield Suspect(name, kind.text(resource), kind.omitted, entry.creation, resource)
-        for entry in RECORDER.cleaning:
+        for entry in RECORDER.cleaning.values():
             generator, kind = entry.reference(), entry.kind
             if not entry.creation.spared and kind.still_open(generator):
                 yield Suspect(
@@ -120,6 +123,8 @@ class Account:
                 what = f"the thread {thread.name!r}, started at {thread.started_at}"
                 yield Suspect("thread", what, "still running", None, thread)
         for sock in world.network.sockets.values():
+            if isinstance(sock, (HeldEnd, RelayedSocket)) or self._is_closing(sock):
+                continue  # a driver's connection answers for it, or the loop is about to close it
             name = "port" if sock.listening else "socket"
             creation = RECORDER.creation_of(sock)
             yield Suspect(name, describe_socket(sock), SOCKET.omitted, creation, sock)
@@ -129,6 +134,10 @@ class Account:
                 yield Suspect("task", TASK.text(task), TASK.omitted, creation, task)
         yield from self._paths()
         yield from self._files()
+
+    def _is_closing(self, sock: SimSocket) -> bool:
+        transport = self._world.loop.transport_of(sock.fileno())
+        return transport is not None and transport.is_closing()
 
     def _paths(self) -> Iterator[Suspect]:
         seen: list[str] = []

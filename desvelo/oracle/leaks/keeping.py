@@ -35,7 +35,7 @@ def keepers(wanted: Collection[Any], roots: Iterable[Root]) -> dict[int, str]:
 
     >>> shop = {"bread": [object()]}
     >>> list(keepers([shop["bread"][0]], [("the shop", shop)]).values())
-    ["the shop, as ['bread'][0]"]
+    ["the shop, as ['bread'][…]"]
     """
     targets = {id(one) for one in wanted}
     found: dict[int, str] = {}
@@ -83,10 +83,11 @@ def _parts(owner: Any) -> Iterator[tuple[str, Any]]:
             yield f"[{key!r}]" if isinstance(key, (*_PLAIN, tuple)) else "[…]", value
             if not isinstance(key, _PLAIN):
                 yield "[…]", key
-    elif isinstance(owner, (list, tuple, deque)):
-        for index, value in enumerate(list(owner)):
+    elif isinstance(owner, tuple):
+        for index, value in enumerate(owner):
             yield f"[{index}]", value
-    elif isinstance(owner, (set, frozenset)):
+    elif isinstance(owner, (list, deque, set, frozenset)):
+        # A place in a list that grows would differ from one execution to the next.
         for value in list(owner):
             yield "[…]", value
     elif isinstance(owner, types.ModuleType):

@@ -24,9 +24,11 @@ from desvelo.resources.recorder import Recorder
 from desvelo.resources.watching.aiohttp_client import client_hooks
 from desvelo.resources.watching.databases import sqlite_is_open
 from desvelo.resources.watching.eventloops import (
+    UNCLEAN,
+    cleaned_by,
     describe_task,
+    end,
     generator_hooks,
-    is_cleaning,
     writer_hooks,
 )
 from desvelo.resources.watching.locks import ASYNC, semaphore_kind
@@ -163,7 +165,7 @@ def _making_tasks(recorder: Any, original: Any) -> Any:
         task = original(self, *args, **options)
         # Those of the world itself are most of all.
         is_theirs = not is_ours(sys._getframe(1).f_code.co_filename)
-        if is_theirs and recorder.listening() and not is_cleaning(recorder, task):
+        if is_theirs and recorder.listening() and not cleaned_by(recorder, task):
             recorder.mark(task, 2)
         return task
 
@@ -178,8 +180,12 @@ def _hearing(recorder: Any, original: Any) -> Any:
         dropped = "Task was destroyed but it is pending!"
         of_this_world = recorder.listening() and self is recorder.world.loop
         if task is not None and context.get("message") == dropped and of_this_world:
-            creation = recorder.creation_of(task) or recorder.capture(2)
-            recorder.heard("task", TASK.text(task), "dropped while it was pending", creation)
+            cleaned = cleaned_by(recorder, task)
+            if cleaned is not None:
+                end(recorder, *cleaned, UNCLEAN)
+            else:
+                creation = recorder.creation_of(task) or recorder.capture(2)
+                recorder.heard("task", TASK.text(task), "dropped while it was pending", creation)
         original(self, context)
 
     return call_exception_handler

@@ -113,7 +113,7 @@ def measure_growth(
         confidence: Of the interval around the bytes per repetition.
 
     Raises:
-        UsageError: When there are too few repetitions, or a loop runs already.
+        UsageError: For what is no function, too few repetitions, or a loop that runs already.
 
     >>> kept = []
     >>> growth = measure_growth(lambda: kept.append(bytes(1000)), repetitions=60)
@@ -122,7 +122,7 @@ def measure_growth(
     >>> measure_growth(lambda: bytes(1000), repetitions=60).leaks
     ()
     """
-    _check(repetitions, confidence)
+    _check(call, repetitions, confidence)
     if not _is_async(call):
         samples = Samples()
         with tracing(1):
@@ -153,7 +153,7 @@ async def measure_growth_in_loop(
     confidence: float = 0.99,
 ) -> Growth:
     """Do as `measure_growth`, in the event loop that runs, where the system under test may live."""
-    _check(repetitions, confidence)
+    _check(call, repetitions, confidence)
     samples = Samples()
     with tracing(1):
         for _ in _sampling(samples, repetitions):
@@ -175,14 +175,20 @@ async def measure_growth_in_loop(
     return replace(growth, leaks=tuple(leaks))
 
 
-def _check(repetitions: int, confidence: float) -> None:
+def _check(call: Any, repetitions: Any, confidence: Any) -> None:
+    if not callable(call):
+        raise UsageError(f"measure_growth({call!r}): give a function, which is then called")
+    if isinstance(repetitions, bool) or not isinstance(repetitions, int):
+        raise UsageError(f"measure_growth(repetitions={repetitions!r}): give a whole number")
     if repetitions < LEAST_POINTS:
         raise UsageError(
             f"measure_growth(repetitions={repetitions}): {LEAST_POINTS} are needed to tell a "
             "trend, and 200 to be sure"
         )
-    if not 0 < confidence < 1:
-        raise UsageError(f"measure_growth(confidence={confidence}): give a number between 0 and 1")
+    if not isinstance(confidence, int | float) or not 0 < confidence < 1:
+        raise UsageError(
+            f"measure_growth(confidence={confidence!r}): give a number between 0 and 1"
+        )
 
 
 def _is_async(call: Any) -> bool:
@@ -225,7 +231,10 @@ def _judged(
         sum(sizes.get(index, 0) for sizes in samples.sites.values())
         for index in range(len(samples.times))
     ]
-    beyond = [all_of_it - ours for all_of_it, ours in zip(samples.process, traced, strict=True)]
+    beyond = [
+        all_of_it - ours - tracing
+        for all_of_it, ours, tracing in zip(samples.process, traced, samples.tracing, strict=True)
+    ]
     outside = trend(samples.times, beyond, confidence)
     strangers = [place for place, _ in found if not _is_own(place[0])]
     led = ways(strangers) if strangers else {}

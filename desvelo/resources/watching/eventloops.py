@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import select
+import types
 import weakref
 from typing import Any
 
@@ -151,7 +152,7 @@ def _making_tasks(recorder: Recorder, original: Any) -> Any:
     @functools.wraps(original)
     def create_task(self: Any, *args: Any, **options: Any) -> Any:
         task = original(self, *args, **options)
-        if recorder.active and recorder.listening() and not is_cleaning(recorder, task):
+        if recorder.active and recorder.listening() and not cleaned_by(recorder, task):
             recorder.made(task, TASK, 2, finalized=True)
             unseen(task)
         return task
@@ -186,19 +187,21 @@ def _dropping(recorder: Recorder, original: Any) -> Any:
             # Its weak references are gone already, and it lives again until it is closed.
             creation = recorder.creation_of(generator)
             if creation is not None:
-                recorder.cleaning = [one for one in recorder.cleaning if one.reference()]
-                recorder.cleaning.append(Entry(weakref.ref(generator), CLEANING, creation))
+                entry = Entry(weakref.ref(generator), CLEANING, creation)
+                recorder.cleaning[id(generator)] = entry
         original(self, generator)
 
     return finalizer
 
 
-def is_cleaning(recorder: Recorder, task: Any) -> bool:
-    """Tell whether a task is a loop's own, which closes a generator that was dropped."""
-    if not recorder.cleaning:
-        return False
-    parts = gc.get_referents(task.get_coro())
-    return any(one.reference() in parts for one in recorder.cleaning)
+def cleaned_by(recorder: Recorder, task: Any) -> tuple[Any, Entry] | None:
+    """Return the dropped generator that a task of the loop's own closes, if it is such a one."""
+    if recorder.cleaning:
+        for one in gc.get_referents(task.get_coro()):
+            entry = recorder.cleaning.get(id(one))
+            if entry is not None and isinstance(one, types.AsyncGeneratorType):
+                return one, entry
+    return None
 
 
 def _ending(recorder: Recorder, original: Any) -> Any:
@@ -213,7 +216,8 @@ def _ending(recorder: Recorder, original: Any) -> Any:
     return shutdown_asyncgens
 
 
-def _end(recorder: Recorder, resource: Any, entry: Any, how: str) -> None:
+def end(recorder: Recorder, resource: Any, entry: Any, how: str) -> None:
+    """Note that a resource went wrongly, and that it is judged herewith."""
     entry.closed = True
     recorder.heard(entry.kind.name, entry.kind.text(resource), how, entry.creation)
 
@@ -231,6 +235,11 @@ def _complaining(recorder: Recorder, original: Any) -> Any:
         how = _COMPLAINTS.get(str(context.get("message", "")))
         if how is not None and recorder.active and recorder.listening():
             future = context.get("task") or context.get("future")
+            cleaned = cleaned_by(recorder, future) if "task" in context else None
+            if cleaned is not None:
+                end(recorder, *cleaned, UNCLEAN)
+                original(self, context)
+                return
             error = context.get("exception")
             creation = recorder.creation_of(future) or recorder.capture(2)
             name = getattr(future, "get_name", lambda: "")()
@@ -243,6 +252,7 @@ def _complaining(recorder: Recorder, original: Any) -> Any:
     return call_exception_handler
 
 
+UNCLEAN = "dropped before its end, and its own clean-up never came to one"
 _CUT = "cancelled by the end of its event loop"
 
 
@@ -254,11 +264,11 @@ def _runner_hooks(recorder: Recorder, runners: Any) -> list[Hook]:
                 for task in asyncio.all_tasks(loop):
                     entry = recorder.entry(task)
                     if entry is not None and _is_left(recorder, task):
-                        _end(recorder, task, entry, _CUT)
-                for entry in recorder.cleaning:
+                        end(recorder, task, entry, _CUT)
+                for entry in recorder.cleaning.values():
                     generator = entry.reference()
                     if generator is not None and CLEANING.still_open(generator):
-                        _end(recorder, generator, entry, f"dropped before its end, and {_CUT}")
+                        end(recorder, generator, entry, f"dropped before its end, and {_CUT}")
             original(loop)
 
         return cancel_all_tasks
