@@ -19,6 +19,8 @@ LONG = (
     "leak_cost",
     "memory",
     "fault_plans",
+    "load",
+    "alerts",
 )
 """These take their own options, and from minutes to hours."""
 

@@ -28,7 +28,14 @@ from desvelo.measure.environment import machine
 from desvelo.measure.history import compare, open_history
 from desvelo.measure.history.changepoint import change_points
 from desvelo.measure.history.comparison import Limits
-from desvelo.measure.history.revision import METRICS, PAIRS, a_server, in_turns, judge_pairs
+from desvelo.measure.history.revision import (
+    METRICS,
+    PAIRS,
+    SECONDS,
+    a_server,
+    in_turns,
+    judge_pairs,
+)
 from desvelo.measure.phases import webhook
 from desvelo.measure.plan import Wishes, plan
 from desvelo.measure.regression import limits_of
@@ -74,7 +81,7 @@ def _collected(count: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         context = Context(target, plan(wishes), Path(folder))
         with a_server(context, "one") as one, a_server(context, "other") as other:
-            before, now = in_turns(context, (one, other), count, 0.5)
+            before, now = in_turns(context, (one, other), 2 * count, SECONDS)
     load.append(os.getloadavg()[0])
     return {"load": load, "runs": runs, "pairs": [before, now]}
 

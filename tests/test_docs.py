@@ -40,6 +40,22 @@ OURS = (
     "leaks",
     "targets",
     "cli",
+    "reports",
+    "history",
+    *(
+        f"phases/{name}"
+        for name in (
+            "index",
+            "baseline",
+            "load",
+            "endurance",
+            "memory",
+            "io",
+            "database",
+            "webhook",
+            "full-system",
+        )
+    ),
 )
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in OURS[1:])]
 EVERY = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import shlex
 import sys
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from desvelo.measure.history.comparison import Limits
     from desvelo.measure.plan import Wishes
     from desvelo.measure.result import PhaseResult, Run
+
+
+_SECRET = ("--notify", "--history")
+"""Options whose URL may hold a password or be one."""
 
 
 def add(commands: Any) -> None:
@@ -134,6 +139,8 @@ def _run(options: argparse.Namespace) -> int:
     from desvelo.report.progress import shown_progress
     from desvelo.targets import choose_target
 
+    # Hypothesis draws the requests; what it keeps beside is ours to put away.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", ".desvelo/hypothesis")
     settings = plan(_wishes(options))
     thresholds = read_thresholds(options.thresholds, settings.profile)
     if options.explain_thresholds:
@@ -164,10 +171,30 @@ def _run(options: argparse.Namespace) -> int:
                 progress,
                 on_result=_ignore if sys.stderr.isatty() else _tell,
             )
-            run = conductor.conduct(shlex.join(["desvelo", *sys.argv[1:]]))
+            run = conductor.conduct(_told_command(sys.argv[1:]))
         before, kept = _compared(run, history, limits_of(thresholds))
         kept = _report(run, before, options, summary, history) and kept
     return _status(run) or (NOTHING if kept else USAGE)
+
+
+def _told_command(arguments: list[str]) -> str:
+    """Return the command as reports may show it: what can hold a secret is left out."""
+    shown: list[str] = []
+    secret = False
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if secret:
+            shown.append(_without_secret(argument))
+        elif equals and option in _SECRET:
+            shown.append(f"{option}={_without_secret(value)}")
+        else:
+            shown.append(argument)
+        secret = argument in _SECRET
+    return shlex.join(["desvelo", *shown])
+
+
+def _without_secret(value: str) -> str:
+    return re.sub(r"^(\w+://).*", r"\1…", value, flags=re.DOTALL)
 
 
 def _wishes(options: argparse.Namespace) -> Wishes:

@@ -199,7 +199,7 @@ def plan(wishes: Wishes) -> Settings:
         profile=wishes.profile,
         phases=_phases(wishes.phases),
         full_system=full,
-        url=checked_url(wishes.url, wishes.allowed_hosts) if wishes.url is not None else "",
+        url=_server_url(wishes) if wishes.url is not None else "",
         port=wishes.port or 0,
         seed=1 if wishes.seed is None else wishes.seed,
         tests=wishes.tests,
@@ -271,6 +271,14 @@ def _check_numbers(wishes: Wishes) -> None:
         raise UsageError("--port is that of the run's own server; with --url there is none")
 
 
+def _server_url(wishes: Wishes) -> str:
+    url = checked_url(wishes.url or "", wishes.allowed_hosts)
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise UsageError("--url: the address of a server has no '?' or '#'; leave that part out")
+    return url
+
+
 def checked_url(url: str, allowed: Iterable[str], option: str = "--url") -> str:
     """Return a URL without its last slash; raises `UsageError` for a host that is not allowed."""
     try:
@@ -280,6 +288,11 @@ def checked_url(url: str, allowed: Iterable[str], option: str = "--url") -> str:
         raise UsageError(f"{option}: {url!r} is not a URL: {error}") from error
     if parts.scheme not in {"http", "https"} or not host or port == 0:
         raise UsageError(f"{option}: {url!r} is not a URL such as http://127.0.0.1:8000")
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(
+            f"{option}: a name and password in a URL would be kept in reports; the target takes "
+            "its key from the environment"
+        )
     if not is_loopback(host) and host not in {name.lower() for name in allowed}:
         raise UsageError(
             f"{option}: {host} is not this machine; anything is sent elsewhere only with "

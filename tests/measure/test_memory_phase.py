@@ -10,6 +10,7 @@ from desvelo.measure.result import Sample, Status
 @pytest.mark.parametrize("fault", ["none", "keeps-memory", "keeps-files"])
 def test_a_server_that_keeps_something_with_each_request_is_accused(small, fault, monkeypatch):
     monkeypatch.setattr(memory, "REQUESTS", 20)
+    monkeypatch.setattr(memory, "ALLOWED", 2**20)
     result = memory.run(small(fault, memory=Memory(repetitions=14, every=0.1)))
     told = {
         "none": "",

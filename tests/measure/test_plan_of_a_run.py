@@ -44,7 +44,8 @@ def test_numbers_of_the_command_line_come_before_those_of_the_profile():
         (Wishes(url="vigia.example"), "is not a URL such as http://127.0.0.1:8000"),
         (Wishes(url="http://127.0.0.1:99999"), "is not a URL"),
         (Wishes(url="http://localhost.evil.example"), "--allow-host localhost.evil.example"),
-        (Wishes(url="http://127.0.0.1@evil.example/"), "evil.example is not this machine"),
+        (Wishes(url="http://127.0.0.1@evil.example/"), "a name and password in a URL"),
+        (Wishes(url="http://127.0.0.1:8000/?token=x"), "no '?' or '#'"),
     ],
 )
 def test_a_wish_that_cannot_be_is_refused_by_name(wishes, said):

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_the_polluter_of_a_test_is_named(tmp_path):
     assert result.status is Status.FAILED
     assert result.reason.startswith("1 test failed, first test_it.py::test_victim: call: Asser")
     victim, polluter = "test_it.py::test_victim", "test_it.py::test_pollutes"
-    assert f"{victim} fails after {polluter}, and passes alone" in result.notes
+    assert f"{victim} fails after {polluter}, and passes alone" in result.problems
     assert {record.name: (record.runs, record.failures) for record in result.tests} == {
         "test_it.py::test_innocent": (2, 0),
         polluter: (2, 0),
@@ -71,7 +72,7 @@ def test_a_test_that_cannot_run_twice_pollutes_itself(tmp_path):
     text = "kept = []\n\ndef test_once():\n    kept.append(1)\n    assert len(kept) == 1\n"
     result = phase(endurance.run, tmp_path, suite_of(tmp_path, text), times=3)
     assert result.tests[0].flaky
-    assert any("test_once pollutes itself" in note for note in result.notes)
+    assert any("test_once pollutes itself" in one for one in result.problems)
 
 
 @pytest.mark.parametrize(
@@ -155,19 +156,22 @@ def test_without_checks_the_requests_are_kept(tmp_path):
 
 
 def test_an_interrupted_suite_ends_and_leaves_what_was_known(tmp_path):
+    begun = tmp_path / "begun"
     file = suite_of(
         tmp_path,
-        "import time\n\ndef test_short():\n    pass\n\ndef test_long():\n    time.sleep(60)\n",
+        "import pathlib, time\n\ndef test_short():\n    pass\n\n"
+        f"def test_long():\n    pathlib.Path({str(begun)!r}).touch()\n    time.sleep(60)\n",
     )
     interruption = Interruption()
 
-    def wait_for_the_first():
-        record = tmp_path / "work" / "tests.jsonl"
-        while not (record.exists() and "test_short" in record.read_text().partition("\n")[2]):
-            pass
+    def interrupt_the_long_one():
+        for _ in range(3000):
+            if begun.exists():
+                break
+            time.sleep(0.01)
         interruption.set()
 
-    watcher = threading.Thread(target=wait_for_the_first)
+    watcher = threading.Thread(target=interrupt_the_long_one)
     watcher.start()
     run = run_suite([str(file)], tmp_path / "work", interruption=interruption)
     watcher.join()

@@ -30,8 +30,8 @@ from desvelo.measure.processes.server import ServerProcess, own_server
 from desvelo.measure.result import Comparison, Metric
 
 PHASE = "webhook"
-PAIRS = 16
-SECONDS = 0.5
+PAIRS = 32
+SECONDS = 0.25
 """How long each server is measured at a time."""
 USERS = 10
 FIRST_GUESS = 1000.0
@@ -121,9 +121,9 @@ def in_turns(
         # First one, then the other begins, so that neither always comes second; the round
         # before the first is only there to warm both up.
         order = (0, 1) if number % 2 else (1, 0)
-        # Both are sent the same: what is left is the code.
-        seed, count = context.settings.seed + number + 1, max(round(2 * rate * seconds), 100)
-        supply = context.offered("webhook_requests")(seed, count)
+        # Both are sent the same, of the same shapes each time: what is left is the code.
+        count = max(round(2 * rate * seconds), 100)
+        supply = context.offered("webhook_requests")(context.settings.seed, count)
         turns = {place: _measure(context, servers[place], seconds, supply) for place in order}
         rate = max(turn["throughput"] for turn in turns.values())
         if number < 0:

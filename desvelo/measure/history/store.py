@@ -43,6 +43,8 @@ class History:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
+        # Text of half a surrogate pair is in no encoding of a database.
+        self._failures: tuple[type[Exception], ...] = (*rows.errors, UnicodeEncodeError)
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +145,7 @@ class History:
     def _told(self, what: str) -> Iterator[None]:
         try:
             yield
-        except self._rows.errors as error:
+        except self._failures as error:
             raise UsageError(
                 f"the history {self._rows.name} {what}: {str(error).strip()}; "
                 "mend that, or name another with --history"

@@ -52,7 +52,7 @@ def run(context: Context) -> PhaseResult:
         result.notes.append(f"{name}: {_rounds(suite)} of {len(suite.collected)} tests")
         result.problems += [f"{name}: {sentence}" for sentence in drifts(suite)]
         if suite.failed and not suite.interrupted:
-            result.notes += _narrowed(context, name, arguments, suite)
+            _narrow_down(context, result, name, arguments, suite)
     write_suite(result, suites)
     _write_resources(result, suites)
     return result
@@ -63,11 +63,12 @@ def _rounds(suite: SuiteRun) -> str:
     return "1 round" if count == 1 else f"{count} rounds"
 
 
-def _narrowed(context: Context, name: str, arguments: Sequence[str], suite: SuiteRun) -> list[str]:
+def _narrow_down(
+    context: Context, result: PhaseResult, name: str, arguments: Sequence[str], suite: SuiteRun
+) -> None:
     """Find out which tests make others fail that do not fail by themselves."""
     options = suite.options_of(arguments)
     end = monotonic() + max(LEAST_SEARCH, suite.seconds)
-    found = []
     victims = [record.name for record in records_of(suite.ran) if record.failures]
 
     def over() -> bool:
@@ -96,10 +97,10 @@ def _narrowed(context: Context, name: str, arguments: Sequence[str], suite: Suit
             bar.finish()
         if context.interruption.is_set():
             break
-        found.append(str(verdict))
+        (result.problems if verdict.polluters else result.notes).append(str(verdict))
     if len(victims) > MOST_VICTIMS:
-        found.append(f"{len(victims) - MOST_VICTIMS} more tests failed and were not looked into")
-    return found
+        more = len(victims) - MOST_VICTIMS
+        result.notes.append(f"{more} more tests failed and were not looked into")
 
 
 def _run_before(victim: str, suite: SuiteRun) -> list[str]:

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from time import monotonic
 
@@ -46,7 +46,7 @@ def run(context: Context) -> PhaseResult:
     left = {path.name for path in folder.iterdir()} - before
     left |= {path.name for path in temporary.iterdir()}
     if left and result.status is not Status.INTERRUPTED:
-        result.problems.append(f"{len(left)} files stay behind, such as {min(left)}")
+        result.problems.append(f"{_count(left, 'file')} left behind, such as {min(left)}")
     _judge(result, images, done)
     return result
 
@@ -155,10 +155,14 @@ def _judge(result: PhaseResult, images: Images, done: dict[str, dict[str, object
         wrong.setdefault(told, []).append(path.name)
     for told, names in wrong.items():
         result.errors[told] = len(names)
-        result.problems.append(f"{len(names)} images {told}, such as {names[0]}")
+        result.problems.append(f"{_count(names, 'image')} {told}, such as {names[0]}")
     count = sum(map(len, wrong.values()))
     if done:
         result.metrics["success_rate"] = Metric(1 - count / len(done), "share", "higher")
         result.metrics["error_rate"] = Metric(count / len(done), "share", "lower")
     refused = sum(entry["outcome"] == "refused" for entry in done.values())
     result.notes.append(f"{len(done) - refused} images processed, {refused} refused")
+
+
+def _count(things: Collection[str], kind: str) -> str:
+    return f"1 {kind}" if len(things) == 1 else f"{len(things):,} {kind}s"

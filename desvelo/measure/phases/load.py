@@ -81,7 +81,8 @@ class _Requests:
         for users in ramp(numbers.users, numbers.most, result.steps, self._over):
             self._closed(users)
             bar.advance()
-        knee = result.knee = knee_of(result.steps)
+        # A ramp that was cut short has not shown where it would have ended.
+        knee = result.knee = None if self._over() else knee_of(result.steps)
         for rate in numbers.rates or self._shares():
             if not self._over():
                 self._open(rate)

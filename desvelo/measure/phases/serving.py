@@ -12,7 +12,7 @@ from desvelo.errors import TargetError
 from desvelo.measure.context import Context
 from desvelo.measure.load.ledger import Ledger
 from desvelo.measure.processes.sampling import EVERY, Sampling
-from desvelo.measure.processes.server import ServerProcess, answers, own_server
+from desvelo.measure.processes.server import ServerProcess, own_server, why_silent
 from desvelo.measure.result import Metric, PhaseResult, Status
 
 HEALTH = "/health"
@@ -42,12 +42,13 @@ def serving(context: Context, result: PhaseResult, every: float = EVERY) -> Iter
     settings = context.settings
     health = getattr(context.target, "health", HEALTH)
     if settings.url:
-        if answers(settings.url, health):
+        silent = why_silent(settings.url, health)
+        if not silent:
             result.notes.append(f"sent to {settings.url}, which is not this run's own server")
             yield Served(settings.url)
         else:
             result.status = Status.SKIPPED
-            result.reason = f"{settings.url} did not answer {health}"
+            result.reason = silent
             yield None
         return
     with (

@@ -38,7 +38,7 @@ def write_suite(result: PhaseResult, suites: Sequence[SuiteRun], prefix: str = "
     result.tests += records_of(ran)
     for suite in suites:
         for one in suite.failed:
-            kind = one.message.split(":", 2)[1].strip() if ":" in one.message else "failed"
+            kind = _kind_of(one.message)
             result.errors[kind] = result.errors.get(kind, 0) + 1
         why = suite.why_not()
         if suite.interrupted:
@@ -49,3 +49,13 @@ def write_suite(result: PhaseResult, suites: Sequence[SuiteRun], prefix: str = "
                 )
         elif why:
             result.fail(why)
+
+
+def _kind_of(message: str) -> str:
+    """Return the kind of error in what a test said, such as ``call: ValueError: no bread``.
+
+    >>> [_kind_of(message) for message in ("call: ValueError: no: bread", "call: assert 1 == 2")]
+    ['ValueError', 'AssertionError']
+    """
+    kind = [*message.split(":", 2), ""][1].strip()
+    return "AssertionError" if kind.startswith("assert ") else kind or "failed"

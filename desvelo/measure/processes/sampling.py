@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter, thread_time
+from time import clock_gettime, perf_counter, thread_time
 from types import TracebackType
 from typing import Any, Self
 
@@ -128,7 +129,12 @@ def cpu_seconds(pid: int) -> float:
     psutil, used = _psutil(), 0.0
     for one in _family(pid, psutil):
         with contextlib.suppress(psutil.Error, OSError):
-            used += sum(psutil.Process(one).cpu_times()[:2])
+            if sys.platform == "linux":
+                # Its clock, exact to the nanosecond, where /proc counts hundredths of a second; the
+                # number is made as clock_getcpuclockid(3) does (CPUCLOCK_SCHED is 2).
+                used += clock_gettime((~one << 3) | 2)
+            else:
+                used += sum(psutil.Process(one).cpu_times()[:2])
     return used
 
 

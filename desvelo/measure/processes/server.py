@@ -205,17 +205,27 @@ def answers(url: str, health: str, timeout: float = 2.0) -> bool:
     >>> answers("http://127.0.0.1:9", "/health")
     False
     """
+    return not why_silent(url, health, timeout)
+
+
+def why_silent(url: str, health: str, timeout: float = 2.0) -> str:
+    """Return why a server is of no use; an empty text when it answers ``health`` with success.
+
+    >>> why_silent("http://127.0.0.1:9", "/health")
+    'http://127.0.0.1:9 does not answer: Connection refused'
+    """
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout)
     try:
         connection.request("GET", f"{parts.path.rstrip('/')}{health}")
-        return 200 <= connection.getresponse().status < 300
-    except (OSError, http.client.HTTPException):
-        return False
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"{url} does not answer: {getattr(error, 'strerror', None) or error}"
     finally:
         connection.close()
+    return "" if 200 <= status < 300 else f"{url}{health} is answered with status {status}"
 
 
 def refuse_taken(port: int) -> None:

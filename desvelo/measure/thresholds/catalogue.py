@@ -36,6 +36,9 @@ METRICS = {
     "cpu": Known(
         "cores", AT_MOST, "processor cores that the target's own processes used on average"
     ),
+    "cpu_per_request": Known(
+        "s", AT_MOST, "processor time of the target's own processes for one request"
+    ),
     "conflicts": Known("", AT_MOST, "database transactions that were refused and run again"),
 }
 
@@ -45,14 +48,15 @@ _LATENCIES = frozenset({"latency_p50", "latency_p95", "latency_p99", "latency_p9
 _GROWTH = frozenset({"memory_growth", "fds_growth", "threads_growth"})
 MEASURED = {
     "baseline": _RATES,
-    "load": _RATES | _TESTS | _LATENCIES | {"memory"},
+    "load": _RATES | _TESTS | _LATENCIES | {"memory", "cpu_per_request"},
     "endurance": _RATES,
-    "memory": _GROWTH | {"success_rate", "error_rate", "response_time", "memory", "cpu"},
+    "memory": _GROWTH
+    | {"success_rate", "error_rate", "response_time", "memory", "cpu", "cpu_per_request"},
     "io": _RATES | _LATENCIES | {"memory"},
     "database": _RATES | _LATENCIES | {"conflicts"},
-    "webhook": _RATES | _LATENCIES | {"memory"},
+    "webhook": _RATES | _LATENCIES | {"memory", "cpu_per_request"},
 }
 """What each phase has to measure; a limit for one of these that was not measured is broken."""
 
-NOT_OF_A_LIVE_SERVER = _TESTS | _GROWTH | {"memory", "cpu"}
+NOT_OF_A_LIVE_SERVER = _TESTS | _GROWTH | {"memory", "cpu", "cpu_per_request"}
 """Its processes may be anywhere, and the target's tests do not run against it."""

@@ -57,7 +57,9 @@ def _trend(runs: Sequence[Run], phase: str, name: str, unit: str) -> Chart | Non
         return None
     passed = [index for index, (_, _, good) in enumerate(points) if good]
     levels = [passed[cut] for cut in change_points([points[index][1] for index in passed])]
-    lines = [Line("passed", [value if good else None for _, value, good in points])]
+    lines = []
+    if passed:
+        lines.append(Line("passed", [value if good else None for _, value, good in points]))
     if len(passed) < len(points):
         lines.append(
             Line("not passed", [None if good else value for _, value, good in points], "points")

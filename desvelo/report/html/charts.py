@@ -143,7 +143,7 @@ def on_percentile_axis(percentile: float, count: int) -> float:
     """
     if percentile >= 100:
         return max(math.log10(max(count, 1)), 3.0) + 0.3
-    return -math.log10(1 - percentile / 100)
+    return abs(math.log10(1 - percentile / 100))
 
 
 def _rounded(value: Number, divisor: float) -> Number:

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 VOID = frozenset({"br", "hr", "input", "meta"})
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# With them stand the signs that turn the direction of writing, for the text behind them too.
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 class Html(str):
@@ -19,8 +22,8 @@ class Html(str):
 def text(anything: str) -> Html:
     r"""Write what anybody may have said so that it is shown and does nothing.
 
-    Control characters and halves of characters, which HTML forbids, become the sign for what
-    cannot be shown.
+    Control characters and halves of characters, which HTML forbids, and what would turn the
+    order of letters around, become the sign for what cannot be shown.
 
     >>> text("<b> & \x1b[31m")
     '&lt;b&gt; &amp; �[31m'
@@ -74,7 +77,7 @@ def table(
     ``noted`` others that stand out. The caption is for screen readers: a heading stands above.
     The first cell names its row.
 
-    >>> "<th scope="row">a</th>" in table("t", ["x", "y"], [["a", "1"]], numbers=[1])
+    >>> '<th scope="row">a</th>' in table("t", ["x", "y"], [["a", "1"]], numbers=[1])
     True
     """
     right = set(numbers)

@@ -28,7 +28,8 @@
   // plots
 
   const colour = (name) => () => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
-  const colours = ["one", "two", "good", "quiet"];
+  const toneName = (line, index) => (line.style === "points" || index > 0 ? "two" : "one");
+  const tone = (line, index) => colour(toneName(line, index));
   const font = "12px system-ui, sans-serif";
 
   const number = (value) => {
@@ -90,6 +91,13 @@
     return axis;
   };
 
+  const yRoom = (plot, labels) => {
+    const ratio = devicePixelRatio || 1;
+    plot.ctx.font = `${12 * ratio}px system-ui, sans-serif`;
+    const widest = Math.max(0, ...(labels ?? []).map((label) => plot.ctx.measureText(label).width));
+    return Math.ceil(widest / ratio) + 18;
+  };
+
   const marks = (chart) => (plot) => {
     const { ctx, bbox } = plot, ratio = devicePixelRatio || 1;
     ctx.save();
@@ -126,7 +134,7 @@
       for (const [name, value] of Object.entries(places)) part.setAttribute(name, value);
       part.setAttribute("stroke-width", "2");
       if (line.style === "dashed") part.setAttribute("stroke-dasharray", "6 4");
-      part.setAttribute("class", colours[index]);
+      part.setAttribute("class", toneName(line, index));
       sign.append(part);
       item.append(sign, line.name);
       list.append(item);
@@ -143,12 +151,12 @@
         : `${chart.names[index]}: ${chart.lines.map((line) => `${line.name} ${line.said[index]}`).join(", ")}`;
     };
     const series = chart.lines.map((line, index) => ({
-      label: line.name, stroke: colour(colours[index]), width: line.style === "points" ? 0 : 2,
+      label: line.name, stroke: tone(line, index), width: line.style === "points" ? 0 : 2,
       dash: line.style === "dashed" ? [6, 4] : undefined, spanGaps: true,
       paths: line.style === "points" ? () => null : undefined,
       points: {
         show: line.style === "points" || !dense, size: line.style === "points" ? 9 : 5,
-        fill: line.style === "points" ? colour(colours[index]) : colour("ground"),
+        fill: line.style === "points" ? tone(line, index) : colour("ground"),
       },
     }));
     const plot = new uPlot({
@@ -160,7 +168,7 @@
       },
       series: [{}, ...series],
       axes: [xAxis(chart), {
-        label: chart.yLabel, labelSize: 20, size: 56, font, labelFont: font,
+        label: chart.yLabel, labelSize: 20, size: yRoom, font, labelFont: font,
         stroke: colour("quiet"), grid: { stroke: colour("grid"), width: 1 },
         ticks: { stroke: colour("grid"), width: 1 }, values: (self, places) => places.map(number),
       }],

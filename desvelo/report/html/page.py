@@ -128,7 +128,7 @@ def _thresholds(run: Run) -> Html:
         [
             element("p", held),
             table(
-                "Thresholds",
+                "Each threshold and what was measured",
                 ["threshold", "measured", "limit", "result", "from"],
                 rows,
                 numbers=[1, 2],
@@ -147,7 +147,7 @@ def _comparisons(run: Run) -> list[Html]:
     new = [one for one in ranked if one.verdict == "unknown"]
     parts = [_compared("Metrics against their own past", known)] if known else []
     if new:
-        said = f"{len(new)} metrics have no past to be judged by yet"
+        said = f"Not judged yet for want of earlier runs: {len(new)}"
         parts.append(
             element("details", element("summary", said), _compared("Not judged yet", new))
             if known
