@@ -59,16 +59,22 @@ class VigiaDatabaseWork:
         strange = {code for identifier, code in self._registered if identifier not in known}
         found = []
         for what, wrong in (
-            ("saved reports are lost", [one for one in self._saved if not stored[one]]),
-            ("reports are stored twice", [one for one, count in stored.items() if count > 1]),
-            ("reports are stored in halves", [path for path, _, count in images if count != 2]),
-            ("codes were answered with patients that are not stored", sorted(strange)),
-            ("codes have several patients", [one for one, count in codes.items() if count > 1]),
-            ("reports were not there at once after they had been saved", self._missed),
-            ("reports are missing in the audit log", self._store.unaudited_images()),
+            (
+                "reports that were saved and are lost",
+                [one for one in self._saved if not stored[one]],
+            ),
+            ("reports that are stored twice", [one for one, count in stored.items() if count > 1]),
+            (
+                "reports that are stored in halves",
+                [path for path, _, count in images if count != 2],
+            ),
+            ("codes whose answer was a patient that is not stored", sorted(strange)),
+            ("codes with several patients", [one for one, count in codes.items() if count > 1]),
+            ("reports that were not there at once after they had been saved", self._missed),
+            ("reports that are missing in the audit log", self._store.unaudited_images()),
         ):
             if wrong:
-                found.append(f"{len(wrong)} {what}, such as {wrong[0]}")
+                found.append(f"{what}: {len(wrong)}, such as {wrong[0]}")
         return found
 
     def conflicts(self) -> int:

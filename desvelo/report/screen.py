@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ COLUMNS = {
 }
 MOST = 5
 """Lines of one kind that are printed; of the rest there is the number."""
+_MOST_LINES = 4
+"""Of one sentence."""
 
 
 def screen(run: Run, folder: Path | None = None, width: int = 100) -> str:
@@ -50,6 +53,7 @@ def screen(run: Run, folder: Path | None = None, width: int = 100) -> str:
     verdict = run.status.upper()
     reason = f": {run.reason}" if run.reason else ""
     lines.append(f"{verdict} in {with_unit(run.seconds, 's')}{reason}")
+    # The verdict is one line, for whoever looks for it with a program.
     return "\n".join(
         _fitting(line, width if line is not lines[-1] else 10 * width) for line in lines
     )
@@ -100,7 +104,7 @@ def _why(phase: PhaseResult) -> Iterable[str]:
 
 
 def _listed(lines: list[str]) -> list[str]:
-    most = 4 * MOST
+    most = 2 * MOST
     rest = [f"  and {len(lines) - most} more lines in the report"] if len(lines) > most else []
     return lines[:most] + rest
 
@@ -108,4 +112,17 @@ def _listed(lines: list[str]) -> list[str]:
 def _fitting(line: str, width: int) -> str:
     # What a server or a test said may hold anything, also what would steer the terminal.
     plain = "".join(letter if letter.isprintable() else " " for letter in line)
-    return plain if len(plain) <= width else f"{plain[: width - 1]}…"
+    if len(plain) <= width:
+        return plain
+    indent = " " * (len(plain) - len(plain.lstrip()) + 2)
+    # A sentence ends with what matters most, so it goes on in the next line.
+    return "\n".join(
+        textwrap.wrap(
+            plain,
+            width,
+            subsequent_indent=indent,
+            max_lines=_MOST_LINES,
+            placeholder="…",
+            break_on_hyphens=False,
+        )
+    )

@@ -42,6 +42,8 @@ def test_victim():
 
 def suite_of(tmp_path, text):
     (tmp_path / "suite").mkdir()
+    # Tests are then named from here, wherever this project lies.
+    (tmp_path / "suite" / "pytest.ini").write_text("[pytest]\n")
     file = tmp_path / "suite" / "test_it.py"
     file.write_text(text)
     return file
