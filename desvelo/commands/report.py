@@ -77,11 +77,13 @@ def _report(options: argparse.Namespace) -> int:
 def _history(
     where: str, options: argparse.Namespace
 ) -> contextlib.AbstractContextManager[History | None]:
-    """Open the history; the default one only when it is there, so that none is made."""
+    """Open the history when there is one: who only reads makes none."""
     from desvelo.measure.history import open_history
 
-    if options.history is None and not Path(where).is_file():
+    if where == "none" or (options.history is None and not Path(where).is_file()):
         return contextlib.nullcontext()
+    if "://" not in where and not Path(where).is_file():
+        raise UsageError(f"--history: there is no file {where}")
     return open_history(where, allow_host=allowed_host(where, options.allow_host))
 
 
