@@ -128,6 +128,7 @@ def test_what_the_reference_system_would_lose_is_told(tmp_path):
         broken.execute("DELETE FROM lpp_images WHERE file_path = '/images/1-0.jpg'")
         broken.execute("DELETE FROM lpp_detections WHERE rowid = 1")
         broken.execute("DELETE FROM system_logs")
+    broken.close()
     told = " / ".join(work.problems())
     work.close()
     for part in ("saved and are lost: 1,", "stored in halves: 1,", "missing in the audit log: 1,"):
