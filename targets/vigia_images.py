@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seeded
-
-from strategies.images import Photo, photos
+from strategies.images import photos
+from targets.drawing import drawn
 from vigia_reference import Parts
 from vigia_reference.images import Preprocessing, UnusableImage
 from vigia_reference.media import MediaUnavailable
@@ -26,7 +24,7 @@ SHAPES = 60
 
 def image_files(seed: int, count: int, folder: Path) -> list[tuple[Path, bool]]:
     """Write so many photos into a folder; returns their paths, and whether each can be used."""
-    shapes = _drawn(seed)
+    shapes = drawn(photos(), seed, SHAPES)
     files = []
     for number in range(count):
         photo = shapes[number % len(shapes)]
@@ -63,22 +61,3 @@ class Pipeline:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
-
-
-def _drawn(seed: int) -> list[Photo]:
-    found: list[Photo] = []
-
-    @seeded(seed)
-    @settings(
-        max_examples=SHAPES,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(photos())
-    def draw(photo: Photo) -> None:
-        found.append(photo)
-
-    draw()
-    return found

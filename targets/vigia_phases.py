@@ -21,8 +21,6 @@ from types import ModuleType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -30,6 +28,7 @@ import vigia_reference
 from desvelo.errors import UsageError
 from desvelo.measure.load import WebhookRequest
 from strategies import as_bytes, envelopes, minimal_bodies
+from targets.drawing import drawn
 from targets.vigia_database import VigiaDatabaseWork
 from vigia_reference import Parts
 
@@ -223,8 +222,8 @@ def _bodies() -> SearchStrategy[tuple[str, dict[str, Any]]]:
         "minimal": minimal_bodies(),
         "refused": st.builds(_spoilt, completed, st.sampled_from(_WRONG)),
     }
-    drawn = {kind: st.tuples(st.just(kind), bodies) for kind, bodies in kinds.items()}
-    return st.sampled_from(_KINDS).flatmap(drawn.__getitem__)
+    by_kind = {kind: st.tuples(st.just(kind), bodies) for kind, bodies in kinds.items()}
+    return st.sampled_from(_KINDS).flatmap(by_kind.__getitem__)
 
 
 def _spoilt(body: dict[str, Any], wrong: dict[str, Any]) -> dict[str, Any]:
@@ -245,19 +244,4 @@ def _as_shape(kind: str, body: dict[str, Any]) -> bytes:
 @functools.lru_cache(maxsize=4)
 def _shapes(seed: int) -> tuple[tuple[str, bytes], ...]:
     """Return kinds and bodies, with the same image and id in all of them."""
-    shapes: list[tuple[str, bytes]] = []
-
-    @seeded(seed)
-    @settings(
-        max_examples=SHAPES,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(_bodies())
-    def draw(drawn: tuple[str, dict[str, Any]]) -> None:
-        shapes.append((drawn[0], _as_shape(*drawn)))
-
-    draw()
-    return tuple(shapes)
+    return tuple((kind, _as_shape(kind, body)) for kind, body in drawn(_bodies(), seed, SHAPES))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from desvelo.errors import UsageError
+from desvelo.servers.lookup import is_loopback
 
 FULL_SYSTEM = "full-system"
 PHASES = ("baseline", "load", "endurance", "memory", "io", "database", "webhook")
@@ -299,18 +299,6 @@ def checked_url(url: str, allowed: Iterable[str], option: str = "--url") -> str:
             f"--allow-host {host}, by whoever may decide that"
         )
     return url.rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host can only be this machine; names other than localhost are not looked up.
-
-    >>> [is_loopback(host) for host in ("localhost", "127.9.9.9", "::1", "10.0.0.1", "vigia.test")]
-    [True, True, True, False, False]
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def nearest_of(name: str, known: Iterable[str], what: str, where: str = "") -> str:

@@ -33,8 +33,8 @@ class KeyCheckedNotReserved(Idempotency):
         return await self._database.run(self._write, key, write, answer)
 
 
-class CancelledBetweenWriteAndAck(Idempotency):
-    """Writes the event, then its key, in a task that ends with the connection."""
+class KeyAfterEvent(Idempotency):
+    """Writes the event, then its key, in two transactions."""
 
     async def commit(
         self,
@@ -46,6 +46,10 @@ class CancelledBetweenWriteAndAck(Idempotency):
         result = await self._database.run(write)
         await self.amend(key, answer(result))
         return result
+
+
+class CancelledBetweenWriteAndAck(KeyAfterEvent):
+    """Writes the event, then its key, in a task that ends with the connection."""
 
     async def _answer_of(self, task: asyncio.Task[str]) -> str:
         return await task

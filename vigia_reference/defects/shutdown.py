@@ -4,20 +4,16 @@
 
 import asyncio
 import collections
-import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeVar
 
 from vigia_reference.client import Sendable, WebhookClient, WebhookResponse
 from vigia_reference.clinical.errors import PoolExhausted
 from vigia_reference.clinical.pool import AsyncConnection, AsyncConnectionPool
 from vigia_reference.defects.catalogue import Defect
-from vigia_reference.idempotency import Idempotency
+from vigia_reference.defects.delivery import KeyAfterEvent
 from vigia_reference.server import WebhookServer
 from vigia_reference.system import Parts
-
-T = TypeVar("T")
 
 
 class StopWithoutPatience(WebhookServer):
@@ -27,19 +23,8 @@ class StopWithoutPatience(WebhookServer):
         pass
 
 
-class KeyWrittenAfterwards(Idempotency):
+class KeyWrittenAfterwards(KeyAfterEvent):
     """Writes the event, then its key, and lets a stop cancel in between."""
-
-    async def commit(
-        self,
-        key: str | None,
-        write: Callable[[sqlite3.Connection], T],
-        answer: Callable[[T], str],
-    ) -> T:
-        await self.check(key)
-        result = await self._database.run(write)
-        await self.amend(key, answer(result))
-        return result
 
     async def drain(self, timeout: float) -> None:
         await super().drain(0)
