@@ -77,25 +77,49 @@ async def connect(path: str, journal: Journal = "wal") -> AiosqliteConnection:
 
 
 async def _open(path: str, journal: Journal) -> AiosqliteConnection:
-    failed: list[sqlite3.Error] = []
-
-    def connector() -> sqlite3.Connection:
-        try:
-            return sqlite3.connect(path, timeout=0, isolation_level=None)
-        except sqlite3.Error as error:
-            failed.append(error)
-            # After an error aiosqlite's thread ends some time later, perhaps after the loop;
-            # a connection that was opened can be closed and waited for.
-            return sqlite3.connect(":memory:")
-
-    connection = await aiosqlite.Connection(connector, iter_chunk_size=64)
+    connection, failed = await _started(path)
     opened = AiosqliteConnection(connection)
     try:
         for error in failed:
             raise error
         for statement in settings(journal):
             await connection.execute_fetchall(statement)
-    except sqlite3.Error as error:
+    except BaseException as error:
+        # A cancellation, too, must leave neither the file nor the thread behind.
         await opened.close()
-        raise translated(error) from error
+        if isinstance(error, sqlite3.Error):
+            raise translated(error) from error
+        raise
     return opened
+
+
+async def _started(path: str) -> tuple[aiosqlite.Connection, list[sqlite3.Error]]:
+    """Start a connection's thread; also returns why the file at *path* could not be opened."""
+    failed: list[sqlite3.Error] = []
+    made: list[sqlite3.Connection] = []
+    abandoned = False
+
+    def connector() -> sqlite3.Connection:
+        try:
+            # aiosqlite keeps to its thread; only what is abandoned is closed from another.
+            connection = sqlite3.connect(
+                path, timeout=0, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            failed.append(error)
+            # After an error aiosqlite's thread ends some time later, perhaps after the loop;
+            # a connection that was opened can be closed and waited for.
+            connection = sqlite3.connect(":memory:", check_same_thread=False)
+        made.append(connection)
+        if abandoned:
+            connection.close()
+        return connection
+
+    try:
+        return await aiosqlite.Connection(connector, iter_chunk_size=64), failed
+    except BaseException:
+        # Cancelled: aiosqlite ends its thread, and forgets what that opens or has opened.
+        abandoned = True
+        for connection in made:
+            connection.close()
+        raise
