@@ -7,10 +7,12 @@ the engine only when a test needs it.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import re
 import sys
 import time
+import warnings
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -88,6 +90,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Remember the session, which replays hang under."""
     session.config.stash[_STATE].session = session
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Bury what a failing execution left open, once its failure has been shown.
+
+    It was reported with its story. Whoever makes warnings errors would be told of it again, at
+    the end of the run or, worse, in a later test that has nothing to do with it.
+    """
+    try:
+        return (yield)
+    finally:
+        if item.stash.get(_TOLD, {}).get("findings"):
+            for name in ("last_exc", "last_value", "last_traceback"):
+                if hasattr(sys, name):
+                    setattr(sys, name, None)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -248,3 +248,42 @@ def test_loading_the_plugin_imports_no_engine(tmp_path):
         check=False,
     )
     assert done.stdout.splitlines()[-1] == "0 []", done.stdout + done.stderr
+
+
+# what a failure leaves behind
+
+
+LEAK = """
+    import asyncio
+    import gc
+
+    import aiohttp
+    from desvelo import ConcurrentMachine, operation
+
+    class Kept:
+        pass
+
+    class Visits(ConcurrentMachine):
+        async def setup(self):
+            self.kept = Kept()
+
+        @operation()
+        async def visit(self):
+            self.kept.session = aiohttp.ClientSession()
+            self.kept.session.kept = self.kept
+
+    TestVisits = Visits.TestCase
+
+    def test_of_something_else():
+        gc.collect()
+"""
+
+
+def test_what_was_found_open_is_not_told_again_by_whoever_makes_warnings_errors(run, tmp_path):
+    settings = (
+        "[pytest]\nfilterwarnings =\n    error\n    ignore::pytest.PytestDeprecationWarning\n"
+    )
+    (tmp_path / "pytest.ini").write_text(settings)
+    done = run(LEAK, "--fuzz-seed=1", status=1)
+    assert "1 failed, 1 passed" in done.stdout
+    assert "Unclosed client session" not in done.stdout + done.stderr
