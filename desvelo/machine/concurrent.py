@@ -31,6 +31,7 @@ from desvelo.machine.wrappers import (
     concluding,
     endless,
     is_at_rest,
+    looking_after_steps,
     naming,
     recording,
     stuck,
@@ -129,6 +130,8 @@ class ConcurrentMachine(BuiltInRules):
             self.world.close()
             raise
         self.world.begin_to_decide()
+        if not self._under_control():
+            looking_after_steps(self)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -258,8 +261,8 @@ class ConcurrentMachine(BuiltInRules):
     ) -> None:
         """Check as Hypothesis does, without a printed line for each look at rest.
 
-        The checks run whenever the pasted steps come to rest, and at the end: printing them
-        after every step would bury the steps.
+        Pasted steps are followed by the checks all the same: to print them after every step would
+        bury the steps.
         """
         __tracebackhide__ = True
         quiet = {f"state.{one.function.__name__}()" for one in self.invariants if is_at_rest(one)}

@@ -75,6 +75,39 @@ def naming(function: Callable[..., Any]) -> Callable[..., Any]:
     return check
 
 
+def looking_after_steps(machine: ConcurrentMachine) -> None:
+    """Let the checks look after each step of pasted code, as they do when Hypothesis takes it.
+
+    What they remember from one look to the next is part of what fails.
+    """
+    begun = under_way = False
+
+    def followed(step: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(step)
+        def both(*values: Any, **arguments: Any) -> Any:
+            nonlocal begun, under_way
+            __tracebackhide__ = True
+            if under_way:  # a rule that calls another one is one step
+                return step(*values, **arguments)
+            if not begun:
+                begun = True
+                machine.check_all_invariants()
+            under_way = True
+            try:
+                result = step(*values, **arguments)
+            finally:
+                under_way = False
+            machine.check_all_invariants()
+            return result
+
+        return both
+
+    for one in machine.setup_state().rules:
+        step = getattr(machine, one.function.__name__, None)
+        if step is not None:
+            setattr(machine, one.function.__name__, followed(step))
+
+
 def concluding(teardown: Callable[[Any], None]) -> Callable[[Any], None]:
     """Let a machine's own teardown run first, and conclude in any case."""
 

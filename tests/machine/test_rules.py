@@ -311,6 +311,27 @@ def test_what_a_plain_rule_changes_is_looked_at(find):
 # Hypothesis' own features
 
 
+def test_pasted_steps_are_looked_at_one_by_one_as_they_were_when_the_failure_was_found():
+    class Looked(Empty):
+        async def setup(self):
+            self.looks = []
+
+        @at_rest()
+        def at_most_a_minute_goes_by(self):
+            self.looks.append(self.world.loop.time())
+            assert self.looks[-1] - self.looks[0] < 60, "too long"
+
+    state = Looked()
+    try:
+        state.elapse(seconds=30.0)
+        with pytest.raises(AssertionError, match="too long"):
+            state.elapse(seconds=60.0)
+        assert len(state.looks) == 3
+    finally:
+        with pytest.raises(AssertionError, match="too long"):
+            state.teardown()
+
+
 def test_bundles_preconditions_initialize_and_invariants_keep_working(find):
     class Featured(Empty):
         names = Bundle("names")
