@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import pytest
 from hypothesis import strategies as st
+from hypothesis.stateful import rule
 
 from desvelo import ConcurrentMachine, at_rest, current_target, operation
 from strategies import webhook_ids
@@ -200,6 +201,10 @@ class Times(WallClock):
         payload = {"patient_code": CODE, "update_type": "status_change", "changes": changes}
         event = envelope("patient.updated", payload, webhook_id)
         self.updated[webhook_id] = await self.send(event)
+
+    @rule()
+    def time_to_live_goes_by(self) -> None:
+        self.run_in_world(self.world.elapse, CACHED_FOR)
 
     @operation()
     async def look_up(self) -> None:
