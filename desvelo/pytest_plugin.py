@@ -103,9 +103,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         return (yield)
     finally:
         if item.stash.get(_TOLD, {}).get("findings"):
-            for name in ("last_exc", "last_value", "last_traceback"):
-                if hasattr(sys, name):
-                    setattr(sys, name, None)
+            # What is kept for a post-mortem keeps the failing execution.
+            for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+                vars(sys).pop(name, None)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()
