@@ -95,6 +95,7 @@ def test_a_run_is_compared_with_its_past(phase, capsys):
         (["--url", "http://vigia.example"], cli.USAGE, "--allow-host vigia.example"),
         (["--report", "/proc/nothing"], cli.USAGE, "reports cannot be saved in /proc/nothing"),
         (["--history", "/proc/nothing/h"], cli.USAGE, "/proc/nothing/h"),
+        (["--tests", "x.py", "load"], cli.USAGE, "desvelo run load --tests"),
         (["--step-summary"], cli.USAGE, "GITHUB_STEP_SUMMARY is not set"),
         (["--target", "vigia_referenz"], cli.USAGE, "did you mean 'vigia_reference'?"),
     ],

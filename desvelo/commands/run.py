@@ -141,6 +141,7 @@ def _run(options: argparse.Namespace) -> int:
 
     # Hypothesis draws the requests; what it keeps beside is ours to put away.
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", ".desvelo/hypothesis")
+    _refuse_swallowed_phase(options.tests)
     settings = plan(_wishes(options))
     thresholds = read_thresholds(options.thresholds, settings.profile)
     if options.explain_thresholds:
@@ -175,6 +176,18 @@ def _run(options: argparse.Namespace) -> int:
         before, kept = _compared(run, history, limits_of(thresholds))
         kept = _report(run, before, options, summary, history) and kept
     return _status(run) or (NOTHING if kept else USAGE)
+
+
+def _refuse_swallowed_phase(tests: list[str]) -> None:
+    """Raise `UsageError` for a phase that stands behind --tests, which takes all that follows."""
+    from desvelo.measure.plan import FULL_SYSTEM, PHASES
+
+    for word in tests:
+        if word in {*PHASES, FULL_SYSTEM} and not Path(word).exists():
+            raise UsageError(
+                f"--tests takes {word!r} for an argument of pytest; name the phase first: "
+                f"desvelo run {word} --tests ..."
+            )
 
 
 def _told_command(arguments: list[str]) -> str:

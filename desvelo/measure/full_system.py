@@ -10,7 +10,6 @@ import importlib
 import math
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from desvelo.measure.environment import machine, revision, versions
 from desvelo.measure.findings import FindingsOfRun
 from desvelo.measure.plan import Settings
 from desvelo.measure.result import PhaseResult, Run, Status
+from desvelo.measure.scratch import scratch_folder
 from desvelo.measure.thresholds import Thresholds, judge
 
 STAGES = (
@@ -68,11 +68,11 @@ class Conductor:
         run = new_run(self.settings.target, self.settings.profile, command)
         findings = FindingsOfRun()
         begun = time.perf_counter()
-        with _Signals() as signals, tempfile.TemporaryDirectory(prefix="desvelo-run-") as folder:
+        with _Signals() as signals, scratch_folder() as folder:
             for stage in STAGES:
                 names = [name for name in stage if name in self.settings.all_phases]
                 if names:
-                    run.phases += self._stage(names, run, Path(folder), signals)
+                    run.phases += self._stage(names, run, folder, signals)
         run.seconds = time.perf_counter() - begun
         run.findings = findings.new()
         run.conclude(interrupted=self.interruption.is_set())
