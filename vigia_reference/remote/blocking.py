@@ -92,16 +92,17 @@ class BlockingRedisCache(Connected):
         if lease.token is None:
             return False
         where = lease_key(lease.key)
-        with self._client.pipeline(transaction=True) as commands:
-            commands.watch(where)
-            if as_text(commands.get(where)) != lease.token:
-                return False
-            commands.multi()
-            commands.set(lease.key, to_text(value), px=milliseconds(ttl))
-            try:
+        try:
+            with self._client.pipeline(transaction=True) as commands:
+                commands.watch(where)
+                if as_text(commands.get(where)) != lease.token:
+                    return False
+                commands.multi()
+                commands.set(lease.key, to_text(value), px=milliseconds(ttl))
                 commands.execute()
-            except WatchError:
-                return False
+        except WatchError:
+            # Somebody wrote, or the connection broke, and nobody watched for a while.
+            return False
         return True
 
     def release(self, lease: RemoteLease) -> None:

@@ -110,16 +110,17 @@ class RedisCache(Connected):
         if lease.token is None:
             return False
         where = lease_key(lease.key)
-        async with self._client.pipeline(transaction=True) as commands:
-            await commands.watch(where)
-            if as_text(await commands.get(where)) != lease.token:
-                return False
-            commands.multi()
-            commands.set(lease.key, to_text(value), px=milliseconds(ttl))
-            try:
+        try:
+            async with self._client.pipeline(transaction=True) as commands:
+                await commands.watch(where)
+                if as_text(await commands.get(where)) != lease.token:
+                    return False
+                commands.multi()
+                commands.set(lease.key, to_text(value), px=milliseconds(ttl))
                 await commands.execute()
-            except WatchError:
-                return False
+        except WatchError:
+            # Somebody wrote, or the connection broke, and nobody watched for a while.
+            return False
         return True
 
     async def release(self, lease: RemoteLease) -> None:
